@@ -3,15 +3,24 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use common::{assert_exit, folder, json, meshsim};
 use serde_json::Value;
 
 /// The summaries of a simulated and of a live run of a mesh.
 fn both(name: &str, mesh: &str) -> [Value; 2] {
+    let folder = both_in(name, mesh);
+    ["sim", "live"].map(|run| json(&folder.join(run).join("summary.json")))
+}
+
+/// A simulated and a live run of a mesh, as `sim` and `live` in a folder.
+fn both_in(name: &str, mesh: &str) -> PathBuf {
     let folder = folder(name, mesh);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "sim"]), 0);
     assert_exit(&meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--out", "live"]), 0);
-    ["sim", "live"].map(|run| json(&folder.join(run).join("summary.json")))
+    folder
 }
 
 /// A number in a summary; 0 where it is missing.
@@ -139,4 +148,178 @@ load:
         assert!(count(&runs[0], path) > 50.0, "{path}");
     }
     assert_eq!(count(&runs[0], "/loads/0/requests/failed"), 0.0);
+}
+
+#[test]
+fn token_buckets_and_shedding_refuse_alike() {
+    // Both buckets let 40 of 100 a second through; a class may fill two of four places.
+    let mesh = "
+duration: 7s
+nodes: [ { name: node, count: 2 } ]
+services:
+  each: { capacity: 100, rate_limit: { rate: 40/s, burst: 5 }, endpoints: { get: { script: [ sleep: 5ms ] } } }
+  ours: { capacity: 100, rate_limit: { rate: 40/s, burst: 5, at: caller }, endpoints: { get: { script: [ sleep: 5ms ] } } }
+  shared:
+    capacity: 4
+    queue: 0
+    shed: { priority: { critical: 100%, sheddable: 50% } }
+    endpoints: { get: { script: [ sleep: { exponential: 30ms } ] } }
+  late:
+    capacity: 1
+    shed: { time_left: 30ms }
+    endpoints: { get: { script: [ sleep: 20ms ] } }
+load:
+  a: { to: each, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
+  b: { to: ours, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
+  c: { to: shared, arrivals: { poisson: 40/s }, from: 500ms, for: 6s }
+  d: { to: shared, arrivals: { poisson: 40/s }, from: 500ms, for: 6s, priority: sheddable }
+  e: { to: late, arrivals: { poisson: 45/s }, from: 500ms, for: 6s, timeout: 100ms, deadline: 100ms }
+";
+    let runs = both("shedding", mesh);
+    assert_alike(&runs, "/loads/0/requests/failures/refused", 250.0);
+    assert_alike(&runs, "/services/0/policies/rate_limited", 250.0);
+    assert_alike(&runs, "/loads/1/requests/policies/rate_limited", 250.0);
+    assert_alike(&runs, "/services/2/policies/shed_priority", 30.0);
+    assert_alike(&runs, "/services/3/policies/shed_deadline", 20.0);
+    assert_alike(&runs, "/loads/4/requests/done", 150.0);
+}
+
+#[test]
+fn splits_and_subsets_choose_alike() {
+    let mesh = "
+duration: 7s
+nodes: [ { name: plain, count: 2 }, { name: beta, count: 2, labels: { track: beta } } ]
+services:
+  front: { instances: 2, capacity: 100, endpoints: { get: { script: [ call: back.get ] } } }
+  back:
+    instances: 4
+    capacity: 100
+    split: [ { weight: 3 }, { labels: { track: beta }, weight: 1 } ]
+    endpoints: { get: { script: [ sleep: 2ms ] } }
+  few: { instances: 4, capacity: 100, subset: 1, balancer: round_robin, endpoints: { get: { script: [ sleep: 2ms ] } } }
+load:
+  users: { to: front, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
+  direct: { to: few, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
+";
+    let folder = both_in("splits", mesh);
+    let runs = ["sim", "live"].map(|run| arrived(&folder.join(run).join("series.csv")));
+    for run in &runs {
+        // A quarter goes to the nodes with the label alone, and the others have their share of the rest.
+        let of = |name: &str| run[&("back".to_owned(), name.to_owned())];
+        let [plain, beta] = [of("plain-0#0") + of("plain-1#0"), of("beta-0#0") + of("beta-1#0")];
+        assert!((0.56..0.69).contains(&(beta / (plain + beta))), "{plain} {beta}");
+        // The client has one instance of its own.
+        let used = run.iter().filter(|((service, _), count)| service == "few" && **count > 0.0);
+        assert_eq!(used.count(), 1, "{run:?}");
+    }
+    assert_alike_by_instance(&runs);
+}
+
+#[track_caller]
+fn assert_alike_by_instance(runs: &[BTreeMap<(String, String), f64>; 2]) {
+    for name in runs[0].keys() {
+        let [sim, live] = [0, 1].map(|run| runs[run].get(name).copied().unwrap_or(0.0));
+        assert!((sim - live).abs() <= 4.0 * (sim + live).sqrt(), "{name:?}: {sim} in virtual time, {live} live");
+    }
+}
+
+#[test]
+fn each_balancer_chooses_alike() {
+    let balancers = [
+        ("random", "random"),
+        ("turns", "round_robin"),
+        ("least", "least_request"),
+        ("ewma", "p2c_peak_ewma"),
+        ("ring", "{ ring_hash: { keys: { count: 50 } } }"),
+        ("maglev", "{ maglev: { keys: { count: 50 } } }"),
+        ("board", "{ least_loaded: { choices: 2, refresh: 100ms } }"),
+    ];
+    let service = |(name, balancer): (&str, &str)| {
+        format!(
+            "  {name}: {{ instances: 3, capacity: 2, balancer: {balancer}, endpoints: {{ get: {{ script: [ sleep: {{ exponential: 30ms }} ] }} }} }}\n"
+        )
+    };
+    let load = |(name, _): (&str, &str)| {
+        format!("  {name}-users: {{ to: {name}, arrivals: {{ poisson: 60/s }}, from: 500ms, for: 6s }}\n")
+    };
+    let (services, loads) = (balancers.map(service).concat(), balancers.map(load).concat());
+    // One of three replicas is slow: those that look at it avoid it.
+    let mesh = format!(
+        "duration: 7s\nnodes: [ {{ name: node, count: 3 }} ]\nservices:\n{services}load:\n{loads}faults:\n{}",
+        balancers
+            .map(|(name, _)| format!("  - {{ at: 0s, for: 7s, service: {name}, instances: 1, latency: 100ms }}\n"))
+            .concat()
+    );
+    let folder = both_in("balancers", &mesh);
+    let runs = ["sim", "live"].map(|run| arrived(&folder.join(run).join("series.csv")));
+    assert_alike_by_instance(&runs);
+    let share = |of: &str| {
+        let counts = runs[1].iter().filter(|((service, _), _)| service == of).map(|(_, count)| *count);
+        counts.clone().fold(f64::INFINITY, f64::min) / counts.sum::<f64>()
+    };
+    assert!(share("random") > 0.25 && share("turns") > 0.3, "{} {}", share("random"), share("turns"));
+    assert!(share("least") < 0.25 && share("ewma") < 0.25, "{} {}", share("least"), share("ewma"));
+}
+
+#[test]
+fn connections_budgets_and_the_newest_first_hold_alike() {
+    let mesh = "
+duration: 7s
+nodes: [ { name: node, count: 2 } ]
+services:
+  pooled: { capacity: 100, connections: { max: 2, set_up: 5ms, idle: 50ms }, endpoints: { get: { script: [ sleep: { exponential: 30ms } ] } } }
+  shaky: { capacity: 100, endpoints: { get: { errors: 50%, script: [ sleep: 2ms ] } } }
+  newest: { capacity: 1, queue: 30, shed: { lifo_after: 20ms }, endpoints: { get: { script: [ sleep: 20ms ] } } }
+load:
+  a: { to: pooled, arrivals: { poisson: 50/s }, from: 500ms, for: 6s }
+  b: { to: shaky, arrivals: { poisson: 100/s }, from: 500ms, for: 6s, retries: 3, retry: { window_budget: { ttl: 1s, ratio: 0.2, min_per_s: 1 } } }
+  c: { to: newest, arrivals: { poisson: 75/s }, from: 500ms, for: 6s, timeout: 200ms }
+";
+    let runs = both("connections", mesh);
+    let mean = |run: usize| count(&runs[run], "/loads/0/requests/latency/mean_ns") / 1e6;
+    assert!(mean(0) > 40.0 && (mean(0) - mean(1)).abs() < 0.15 * mean(0), "{} and {} ms", mean(0), mean(1));
+    assert_alike(&runs, "/loads/1/requests/retries", 80.0);
+    assert_alike(&runs, "/loads/1/requests/done", 300.0);
+    assert_alike(&runs, "/loads/2/requests/done", 200.0);
+    // Under overload the oldest wait until their callers have given up, and the newest are answered at once.
+    let p50 = [0, 1].map(|run| count(&runs[run], "/loads/2/requests/latency/p50_ns") / 1e6);
+    assert!(p50.iter().all(|p50| *p50 < 80.0), "{p50:?} ms");
+}
+
+/// Requests that arrived at each instance, by service and name.
+fn arrived(series: &Path) -> BTreeMap<(String, String), f64> {
+    let mut all = BTreeMap::new();
+    let mut rows = csv::Reader::from_path(series).unwrap();
+    let headings = rows.headers().unwrap().clone();
+    let offered = headings.iter().position(|heading| heading == "offered").unwrap();
+    for row in rows.records().map(Result::unwrap).filter(|row| &row[0] == "instance") {
+        *all.entry((row[1].to_owned(), row[2].to_owned())).or_insert(0.0) += row[offered].parse::<f64>().unwrap();
+    }
+    all
+}
+
+#[test]
+fn a_gradient_finds_a_limit_alike() {
+    // Four slots of 10 ms carry 400 requests a second; 600 come.
+    let mesh = "
+duration: 12s
+nodes: [ { name: node } ]
+services:
+  web:
+    capacity: 4
+    queue: 1000
+    limit: { gradient: { min_rtt_interval: 30s, min_rtt_request_count: 20, concurrency_update_interval: 100ms } }
+    endpoints: { get: { script: [ sleep: { exponential: 10ms } ] } }
+load:
+  users: { to: web, arrivals: { poisson: 600/s }, from: 500ms, for: 11s, timeout: 2s }
+";
+    let runs = both("gradient", mesh);
+    for run in &runs {
+        // Without a limit the queue would grow until callers give up.
+        let (done, p50) = (count(run, "/loads/0/requests/done"), count(run, "/loads/0/requests/latency/p50_ns") / 1e6);
+        assert!(done > 2_500.0 && p50 < 100.0, "{done} in {p50} ms");
+        assert!(count(run, "/services/0/policies/limited") > 1_000.0);
+    }
+    let [sim, live] = [0, 1].map(|run| count(&runs[run], "/loads/0/requests/done"));
+    assert!((sim - live).abs() < 0.1 * sim, "{sim} in virtual time, {live} live");
 }
