@@ -9,9 +9,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{ActorId, Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
+use crate::actors::MeshCx;
+use crate::message::Tick;
 use crate::model::{Balancer, Mesh, ServiceId};
 
 /// Load of instances of one service: those of a node, or of all nodes.
@@ -79,6 +81,20 @@ pub(crate) fn round_at(now: Time, refresh: Span) -> u64 {
 /// Beginning of the round after the one that `now` belongs to.
 pub(crate) fn next_round(now: Time, refresh: Span) -> Time {
     Time::ZERO + Span::from_nanos((round_at(now, refresh) + 1).saturating_mul(refresh.nanos()))
+}
+
+/// Timers of a node for the next round of each board.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rounds(BTreeMap<ServiceId, Timer>);
+
+impl Rounds {
+    /// Waits for the next round of a service, and no longer for another one of it.
+    pub(crate) fn arm(&mut self, service: ServiceId, refresh: Span, cx: &mut MeshCx<'_>) {
+        let timer = cx.arm(next_round(cx.now(), refresh), Tick::Loads(service));
+        if let Some(before) = self.0.insert(service, timer) {
+            cx.disarm(before);
+        }
+    }
 }
 
 /// Boards that the coordinator puts together, by service.

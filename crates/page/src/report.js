@@ -141,7 +141,7 @@ function eachToItsTop(frame, y, title, of, counts, look) {
   const [first, after] = frame.view.range;
   const shown = counts.map(([name, values]) => [name, values, values.reduce((sum, it) => sum + (it ?? 0), 0)]).filter((it) => it[2]);
   if (!shown.length) return y;
-  y = panelName(frame, y + 6, title, of, 'each to its own top');
+  y = panelName(frame, y + 6, title, of, ...(shown.length > 1 ? ['each to its own top'] : []));
   for (const [name, values, sum] of shown) {
     const peak = most(values.slice(first, after)) || 1;
     rule(frame, frame.left, y + 24, frame.right, y + 24, 'axis');
@@ -240,7 +240,7 @@ function drawCourse(frame, run, chosen) {
 
   // Failures by reason, and what policies did, each to its own top.
   y = eachToItsTop(frame, y, 'Failed', 'by reason', REASONS.map((reason) => [reason, column(chosen, reason)]), 'failed');
-  y = eachToItsTop(frame, y, 'Policies', 'of all callers and instances', POLICIES.map((kind) => [kind, policiesOf(course, kind)]), 'done');
+  y = eachToItsTop(frame, y, 'Policies', 'callers, instances', POLICIES.map((kind) => [kind, policiesOf(course, kind)]), 'done');
 
   // In flight.
   y = panelName(frame, y + 6, 'In flight', 'most in a window');
@@ -542,6 +542,12 @@ function drawTime(box, picture, of) {
 const binBegin = (bin) => 10 ** (bin / 20);
 
 /** Columns on a logarithmic scale, and the percentiles below them. */
+/** A time below its place on an axis, within the picture. */
+function timeBelow(frame, x, y, ns) {
+  const half = wide(time(ns)) / 2;
+  text(frame, Math.min(Math.max(x, half), frame.width - half), y, time(ns), 'mid');
+}
+
 function drawBins(box, picture, requests, from, to) {
   const width = Math.floor(box.clientWidth);
   if (!width) return;
@@ -562,7 +568,7 @@ function drawBins(box, picture, requests, from, to) {
   const marks = decades(from, to).filter((value) => /^1(e|0*$)/.test(String(value)) || to / from < 50);
   for (const value of marks) {
     rule(frame, x(value), top + tall, x(value), top + tall + 4, 'axis');
-    text(frame, Math.max(x(value), wide(time(value)) / 2), top + tall + 17, time(value), 'mid');
+    timeBelow(frame, x(value), top + tall + 17, value);
   }
   // Each on a line of its own where it would meet the one before.
   const it = requests.latency;
@@ -602,7 +608,7 @@ function drawQuantiles(box, picture, it, from, to) {
   rule(frame, frame.left, top + tall, frame.right, top + tall, 'axis');
   for (const value of marks) {
     rule(frame, x(value), top + tall, x(value), top + tall + 4, 'axis');
-    text(frame, Math.max(x(value), wide(time(value)) / 2), top + tall + 17, time(value), 'mid');
+    timeBelow(frame, x(value), top + tall + 17, value);
   }
   const points = QUANTILES.map(([name, share]) => [name, it[name + '_ns'], 1 / share]).filter((point) => point[1] !== null);
   if (it.max_ns !== null && it.count > 1) points.push(['max', it.max_ns, Math.min(it.count, 10000)]);

@@ -23,14 +23,13 @@ mod served;
 pub mod steps;
 pub mod work;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Event, Span, Time, Timer};
+use meshsim_actor::{ActorId, Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::board::{self, InstanceLoad, LoadBoard};
+use crate::board::{self, InstanceLoad, LoadBoard, Rounds};
 use crate::call::{CallOutcome, Caller};
 use crate::criterion::Count;
 use crate::diary::{Coming, Diary};
@@ -62,7 +61,7 @@ pub struct Node {
     /// Content of memory only.
     work: Option<Box<Work>>,
     /// The next round of each load board; `None`: there are none.
-    rounds: Option<Box<BTreeMap<ServiceId, Timer>>>,
+    rounds: Option<Box<Rounds>>,
 }
 
 /// Final state of a node, for people and for comparison with other runs.
@@ -236,21 +235,14 @@ impl Node {
             old.is_none_or(|old| board::refresh(old, *service) != Some(*refresh))
         };
         for (service, refresh) in board::services(&mesh).filter(is_new) {
-            self.arm_round(service, refresh, cx);
-        }
-    }
-
-    fn arm_round(&mut self, service: ServiceId, refresh: Span, cx: &mut MeshCx<'_>) {
-        let timer = cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
-        if let Some(before) = self.rounds.get_or_insert_default().insert(service, timer) {
-            cx.disarm(before);
+            self.rounds.get_or_insert_default().arm(service, refresh, cx);
         }
     }
 
     /// A round of the load board begins.
     fn tell_loads(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
         let Some(refresh) = board::refresh(&self.mesh, service).filter(|_| !self.has_left()) else { return };
-        self.arm_round(service, refresh, cx);
+        self.rounds.get_or_insert_default().arm(service, refresh, cx);
         let node = cx.id();
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(service));
         let loads: Vec<InstanceLoad> = hosted.map_or_else(Vec::new, |hosted| hosted.loads(node).collect());
