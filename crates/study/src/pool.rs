@@ -29,6 +29,15 @@ impl Stop {
     }
 }
 
+/// Requests the end when it is dropped: also when a callback panics, whose jobs nobody would wait for.
+struct StopAtEnd<'a>(&'a Stop);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
 /// Largest number of threads for each core: more would only wait for each other.
 const THREADS_A_CORE_MAX: usize = 4;
 
@@ -37,7 +46,7 @@ const THREADS_A_CORE_MAX: usize = 4;
 ///
 /// `each` gets the results on the caller's thread, in the order in which jobs end, and returns whether to continue; so
 /// does `tick`, ten times a second. When one of them returns no, running jobs are asked to [stop](Stop), and their
-/// results are dropped.
+/// results are dropped. A panic of `each` or `tick` is the caller's, when the running jobs have stopped.
 pub fn run<J: Send, T: Send>(
     jobs: impl Iterator<Item = J> + Send,
     threads: usize,
@@ -64,6 +73,8 @@ pub fn run<J: Send, T: Send>(
             });
         }
         drop(sender);
+        // Dropped with this closure, so that no thread waits to send what nobody takes.
+        let (receiver, _stop) = (receiver, StopAtEnd(&stop));
         loop {
             let goes_on = match receiver.recv_timeout(TICK) {
                 Ok(_) if stop.is_asked() => true,
@@ -111,6 +122,18 @@ mod tests {
         };
         run(0..u64::MAX, 2, work, each, || true);
         assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn a_panic_of_a_callback_stops_the_jobs_and_goes_on_to_the_caller() {
+        let work = |job: &u64, stop: &Stop| {
+            while *job >= 3 && !stop.is_asked() {
+                std::thread::yield_now();
+            }
+        };
+        let each = |_, ()| -> bool { panic!("as asked") };
+        let ended = std::panic::catch_unwind(|| run(0..u64::MAX, 2, work, each, || true));
+        assert_eq!(ended.unwrap_err().downcast_ref(), Some(&"as asked"));
     }
 
     #[test]
