@@ -47,22 +47,17 @@ impl LoadBoard {
         at.map_or(0, |at| self.loads[at].requests)
     }
 
-    /// False if it cannot be a board of a service that has a round in every `refresh`, if it has any: its instances do
-    /// not rise, or its round is still to come. Clocks of a live run may differ a little.
-    pub(crate) fn is_sound(&self, refresh: Option<Span>, now: Time) -> bool {
+    /// False if it cannot be a board of this mesh: its instances do not rise, its service has none, or its round is
+    /// still to come. Clocks of a live run may differ a little.
+    pub(crate) fn is_sound(&self, mesh: &Mesh, now: Time) -> bool {
         let rise = self.loads.windows(2).all(|it| (it[0].node, it[0].ordinal) < (it[1].node, it[1].ordinal));
-        rise && refresh.is_some_and(|refresh| self.round <= round_at(now, refresh) + 1)
+        rise && refresh(mesh, self.service).is_some_and(|refresh| self.round <= round_at(now, refresh) + 1)
     }
 }
 
 /// Time between two rounds of a service, if it has a board.
 pub(crate) fn refresh(mesh: &Mesh, service: ServiceId) -> Option<Span> {
-    refresh_of(&mesh.services.get(service.index())?.balancer)
-}
-
-/// Time between two rounds of a service with this balancer, if it reads a board.
-pub(crate) fn refresh_of(balancer: &Balancer) -> Option<Span> {
-    match *balancer {
+    match mesh.services.get(service.index())?.balancer {
         Balancer::LeastLoaded { refresh, .. } => Some(refresh.max(Span::from_nanos(1))),
         _ => None,
     }

@@ -94,7 +94,7 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// Takes in a load board of the coordinator.
     pub(crate) fn take_board(&mut self, board: Arc<LoadBoard>, mesh: &Mesh, now: Time) {
-        if board.is_sound(board::refresh(mesh, board.service), now) {
+        if board.is_sound(mesh, now) {
             self.boards.get_or_insert_default().take(board);
         }
     }

@@ -25,11 +25,11 @@ use meshsim_actor::{ActorId, Event, Span, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::board::{self, Collecting, LoadBoard};
+use crate::board::{Collecting, LoadBoard};
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
-use crate::model::{Mesh, Operation, ServiceId, Setting, Settings};
+use crate::model::{Mesh, Operation, ServiceId, Settings};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
@@ -430,13 +430,8 @@ impl Coordinator {
     /// A node reports the load of its instances.
     fn load_report(&mut self, node: usize, report: &LoadBoard, cx: &mut MeshCx<'_>) {
         let actor = self.mesh.node_actor(node);
-        let set = self.settings.iter().find_map(|(service, setting)| match setting {
-            Setting::Balancer(balancer) if *service == report.service => Some(board::refresh_of(balancer)),
-            _ => None,
-        });
-        let refresh = set.unwrap_or_else(|| board::refresh(&self.mesh, report.service));
         let is_its = report.loads.len() <= INSTANCES_MAX && report.loads.iter().all(|load| load.node == actor);
-        let is_sound = report.is_sound(refresh, cx.now());
+        let is_sound = report.is_sound(&self.mesh, cx.now());
         if !is_its || !is_sound || report.incarnation != self.members[node].incarnation {
             return;
         }

@@ -104,6 +104,7 @@ impl Coordinator {
         self.end_same(service, change.kind());
         if let Change::Set(setting) = &change {
             setting::put(Arc::make_mut(&mut self.settings), service, Setting::clone(setting));
+            self.mesh = setting::with(&self.mesh, &self.settings);
             if let (Setting::Balancer(_), Some(boards)) = (&**setting, &mut self.boards) {
                 boards.forget(service);
             }
