@@ -4,11 +4,11 @@
 //! A histogram answers "how many took at most 5 ms?" to three digits, and a window to the length of a window. An SLO
 //! needs the exact number, so who counts knows its bound and its span of time before the run.
 
-use meshsim_actor::{Span, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Histogram;
-use crate::model::ServiceId;
+use crate::model::{Mesh, ServiceId};
 use crate::sparse::{Scale, Sparse};
 
 /// Condition of one SLO on one load or service.
@@ -49,6 +49,14 @@ impl Scope {
     /// True if they are those of this load.
     pub fn is_load(self, index: usize) -> bool {
         matches!(self, Scope::Load { load, .. } if load as usize == index)
+    }
+
+    /// True if this actor counts some of them: the client of the load; any node may host the service.
+    pub fn is_counted_by(self, actor: ActorId, mesh: &Mesh) -> bool {
+        match self {
+            Scope::Load { load, .. } => mesh.load_index(actor) == Some(load as usize),
+            Scope::Service(_) => mesh.node_index(actor).is_some(),
+        }
     }
 
     /// True if they are those of this service.

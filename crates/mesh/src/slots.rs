@@ -112,7 +112,7 @@ impl<K: Key, V> Slots<K, V> {
     }
 
     /// All things, by the number of their slots.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> + Clone {
         (1..).zip(&self.slots).filter_map(|(number, slot)| Some((key(number, slot.version), slot.it.as_ref()?)))
     }
 

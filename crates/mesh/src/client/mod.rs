@@ -150,17 +150,18 @@ impl Client {
         let load = &self.mesh.loads[self.load];
         let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
         let mut courses = self.courses(now);
+        let longest: Vec<_> = criteria.iter().map(|(_, counts)| Count::longest(counts)).collect();
         for planned in self.calls.owners().filter(|planned| planned.at >= load.start + load.warmup) {
             let age = now.since(planned.at);
             let tally = &mut tallies[planned.target as usize];
             tally.pending.record(age);
             tally.longest_wait = tally.longest_wait.or(self.wait(planned, now));
             courses[planned.target as usize].left(planned.at, age);
-            let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
-            covering.for_each(|(criterion, counts)| {
-                let longest = Count::longest(&*counts);
-                counts[criterion.place(planned.at)].unanswered(criterion, age, longest);
-            });
+            for ((criterion, counts), longest) in criteria.iter_mut().zip(&longest) {
+                if criterion.covers(planned.target, planned.at) {
+                    counts[criterion.place(planned.at)].unanswered(criterion, age, *longest);
+                }
+            }
         }
         let mut gaps = self.gaps.clone();
         let due = self.users.iter().filter_map(|user| Some(user.next?.due)).chain(self.next).min();

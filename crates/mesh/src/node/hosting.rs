@@ -370,15 +370,13 @@ impl HostedServices {
     pub(super) fn slo_counts(
         &self,
         now: Time,
-        in_flight: impl Iterator<Item = (Owner, Time)>,
+        in_flight: impl Iterator<Item = (Owner, Time)> + Clone,
     ) -> Vec<((u32, u32), Count)> {
-        let mut all: Vec<SloCounts> = self.services.iter().map(|hosted| hosted.slo_counts.clone()).collect();
-        for (owner, arrived) in in_flight {
-            if let Ok(at) = self.find(owner.service) {
-                all[at].unanswered(arrived, now);
-            }
-        }
-        all.into_iter().flat_map(SloCounts::into_counts).collect()
+        let until_now = |hosted: &HostedService| {
+            let of_service = in_flight.clone().filter(|(owner, _)| owner.service == hosted.service);
+            hosted.slo_counts.until(now, of_service.map(|(_, arrived)| arrived))
+        };
+        self.services.iter().flat_map(until_now).collect()
     }
 
     /// The time series of all places, including work in progress and requests in flight.

@@ -15,7 +15,7 @@ use crate::model::{Mesh, ServiceId};
 use crate::policy::PolicyEvent;
 
 /// Counts for the SLOs of one service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SloCounts(Vec<SloCount>);
 
 /// Counts for one criterion.
@@ -44,19 +44,19 @@ impl SloCounts {
         }
     }
 
-    /// A request is in flight when the run ends.
-    pub(super) fn unanswered(&mut self, arrived: Time, now: Time) {
-        for SloCount { criterion, pieces, .. } in self.0.iter_mut().filter(|it| it.criterion.is_within(arrived)) {
-            let longest = Count::longest(pieces.values());
-            let count = pieces.entry(criterion.place(arrived) as u32).or_default();
-            count.unanswered(criterion, now.since(arrived), longest);
+    /// The counts until `now`, by index into [`Mesh::criteria`] and piece. `in_flight`: when the requests arrived that
+    /// have no answer yet.
+    pub(super) fn until(&self, now: Time, in_flight: impl Iterator<Item = Time> + Clone) -> Vec<((u32, u32), Count)> {
+        let mut all = Vec::new();
+        for SloCount { index, criterion, pieces } in &self.0 {
+            let (longest, mut pieces) = (Count::longest(pieces.values()), pieces.clone());
+            for arrived in in_flight.clone().filter(|arrived| criterion.is_within(*arrived)) {
+                let count = pieces.entry(criterion.place(arrived) as u32).or_default();
+                count.unanswered(criterion, now.since(arrived), longest);
+            }
+            all.extend(pieces.into_iter().map(|(piece, count)| ((*index, piece), count)));
         }
-    }
-
-    /// By index into [`Mesh::criteria`] and piece.
-    pub(super) fn into_counts(self) -> impl Iterator<Item = ((u32, u32), Count)> {
-        let of = |SloCount { index, pieces, .. }| pieces.into_iter().map(move |(piece, count)| ((index, piece), count));
-        self.0.into_iter().flat_map(of)
+        all
     }
 }
 

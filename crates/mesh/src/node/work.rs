@@ -140,7 +140,7 @@ impl Work {
     }
 
     /// Requests at this node: owner, and time of arrival.
-    pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
+    pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + Clone + '_ {
         self.tasks
             .iter()
             .filter(|(_, task)| matches!(task.role, Role::Request))

@@ -309,19 +309,12 @@ fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured
     let is_unreached = |to: Time| slo.window.is_some() && measured.now < to.min(Time::ZERO + experiment.duration);
     let of_slo = || mesh.criteria.iter().filter(|criterion| criterion.slo as usize == index);
     of_slo().any(|criterion| {
-        let is_its = |actor| match criterion.scope {
-            criterion::Scope::Load { load, .. } => mesh.load_index(actor) == Some(load as usize),
-            criterion::Scope::Service(_) => mesh.node_index(actor).is_some(),
+        let to = match criterion.scope {
+            criterion::Scope::Load { load, .. } => criterion.to.min(mesh.loads[load as usize].end),
+            criterion::Scope::Service(_) => criterion.to,
         };
-        let (from, to) = match criterion.scope {
-            criterion::Scope::Load { load, .. } => {
-                let load = &mesh.loads[load as usize];
-                (criterion.from.max(load.start), criterion.to.min(load.end))
-            }
-            criterion::Scope::Service(_) => (criterion.from, criterion.to),
-        };
-        let mut gaps = measured.gaps.iter().filter(|gap| is_its(gap.actor));
-        is_unreached(to) || gaps.any(|gap| gap.from < to && from < gap.to)
+        let mut gaps = measured.gaps.iter().filter(|gap| criterion.scope.is_counted_by(gap.actor, mesh));
+        is_unreached(to) || gaps.any(|gap| gap.from < to && criterion.from < gap.to)
     })
 }
 

@@ -7,7 +7,7 @@
 //! While a run is in progress, a stretch is as many windows as the length takes, and begins with each window.
 
 use meshsim_actor::Time;
-use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Scope, Slo};
+use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Slo};
 use meshsim_mesh::course::Window;
 use meshsim_mesh::criterion::Count;
 
@@ -27,7 +27,7 @@ struct Stretch {
 pub(super) fn found(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> (Outcome, Finding) {
     let stretches = stretches(index, experiment, measured);
     let part = |it: &Stretch| Part {
-        gap: has_gap(slo, it, experiment, measured),
+        gap: has_gap(index, it, experiment, measured),
         time: time_of(slo, it.from, it.to, experiment, measured),
     };
     let length = stretches.1;
@@ -149,12 +149,10 @@ fn away(slo: &Slo, figure: f64) -> f64 {
 }
 
 /// True if requests of this stretch were not measured.
-fn has_gap(slo: &Slo, it: &Stretch, experiment: &Experiment, measured: &Measured) -> bool {
-    let mesh = &experiment.mesh;
-    let loads = slo.scope.loads(mesh);
-    let of_it = |gap: &&crate::gap::Gap| match slo.scope {
-        Scope::Service(_) => mesh.node_index(gap.actor).is_some(),
-        _ => mesh.load_index(gap.actor).is_some_and(|load| loads.contains(&load)),
+fn has_gap(index: usize, it: &Stretch, experiment: &Experiment, measured: &Measured) -> bool {
+    let of_it = |gap: &&crate::gap::Gap| {
+        let mut criteria = counts_of(index, experiment, measured).map(|(criterion, _)| criterion.scope);
+        criteria.any(|scope| scope.is_counted_by(gap.actor, &experiment.mesh))
     };
     let unreached = measured.now < it.to.min(Time::ZERO + experiment.duration);
     unreached || measured.gaps.iter().filter(of_it).any(|gap| gap.from < it.to && it.from < gap.to)
