@@ -34,7 +34,13 @@ fn count(summary: &Value, path: &str) -> f64 {
 fn assert_alike(runs: &[Value; 2], path: &str, least: f64) {
     let [sim, live] = [0, 1].map(|run| count(&runs[run], path));
     assert!(sim >= least, "{path}: {sim} in virtual time");
-    assert!((sim - live).abs() <= 4.0 * (sim + live).sqrt(), "{path}: {sim} in virtual time, {live} live");
+    assert_near(path, sim, live);
+}
+
+/// Two counts are within the noise of clocks.
+#[track_caller]
+fn assert_near(what: &str, sim: f64, live: f64) {
+    assert!((sim - live).abs() <= 4.0 * (sim + live).sqrt(), "{what}: {sim} in virtual time, {live} live");
 }
 
 #[test]
@@ -202,7 +208,7 @@ load:
   direct: { to: few, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
 ";
     let folder = both_in("splits", mesh);
-    let runs = ["sim", "live"].map(|run| arrived(&folder.join(run).join("series.csv")));
+    let runs = arrived(&folder);
     for run in &runs {
         // A quarter goes to the nodes with the label alone, and the others have their share of the rest.
         let of = |name: &str| run[&("back".to_owned(), name.to_owned())];
@@ -217,9 +223,10 @@ load:
 
 #[track_caller]
 fn assert_alike_by_instance(runs: &[BTreeMap<(String, String), f64>; 2]) {
-    for name in runs[0].keys() {
-        let [sim, live] = [0, 1].map(|run| runs[run].get(name).copied().unwrap_or(0.0));
-        assert!((sim - live).abs() <= 4.0 * (sim + live).sqrt(), "{name:?}: {sim} in virtual time, {live} live");
+    for (service, instance) in runs[0].keys() {
+        let name = (service.clone(), instance.clone());
+        let [sim, live] = [0, 1].map(|run| runs[run].get(&name).copied().unwrap_or(0.0));
+        assert_near(&format!("{service} {instance}"), sim, live);
     }
 }
 
@@ -251,7 +258,7 @@ fn each_balancer_chooses_alike() {
             .concat()
     );
     let folder = both_in("balancers", &mesh);
-    let runs = ["sim", "live"].map(|run| arrived(&folder.join(run).join("series.csv")));
+    let runs = arrived(&folder);
     assert_alike_by_instance(&runs);
     let share = |of: &str| {
         let counts = runs[1].iter().filter(|((service, _), _)| service == of).map(|(_, count)| *count);
@@ -286,16 +293,18 @@ load:
     assert!(p50.iter().all(|p50| *p50 < 80.0), "{p50:?} ms");
 }
 
-/// Requests that arrived at each instance, by service and name.
-fn arrived(series: &Path) -> BTreeMap<(String, String), f64> {
-    let mut all = BTreeMap::new();
-    let mut rows = csv::Reader::from_path(series).unwrap();
-    let headings = rows.headers().unwrap().clone();
-    let offered = headings.iter().position(|heading| heading == "offered").unwrap();
-    for row in rows.records().map(Result::unwrap).filter(|row| &row[0] == "instance") {
-        *all.entry((row[1].to_owned(), row[2].to_owned())).or_insert(0.0) += row[offered].parse::<f64>().unwrap();
-    }
-    all
+/// Requests that arrived at each instance of both runs in a folder, by service and name.
+fn arrived(folder: &Path) -> [BTreeMap<(String, String), f64>; 2] {
+    ["sim", "live"].map(|run| {
+        let mut all = BTreeMap::new();
+        let mut rows = csv::Reader::from_path(folder.join(run).join("series.csv")).unwrap();
+        let headings = rows.headers().unwrap().clone();
+        let offered = headings.iter().position(|heading| heading == "offered").unwrap();
+        for row in rows.records().map(Result::unwrap).filter(|row| &row[0] == "instance") {
+            *all.entry((row[1].to_owned(), row[2].to_owned())).or_insert(0.0) += row[offered].parse::<f64>().unwrap();
+        }
+        all
+    })
 }
 
 #[test]
