@@ -541,13 +541,13 @@ function drawTime(box, picture, of) {
 /** Where a bin begins, in nanoseconds. */
 const binBegin = (bin) => 10 ** (bin / 20);
 
-/** Columns on a logarithmic scale, and the percentiles below them. */
 /** A time below its place on an axis, within the picture. */
 function timeBelow(frame, x, y, ns) {
   const half = wide(time(ns)) / 2;
   text(frame, Math.min(Math.max(x, half), frame.width - half), y, time(ns), 'mid');
 }
 
+/** Columns on a logarithmic scale, and the percentiles below them. */
 function drawBins(box, picture, requests, from, to) {
   const width = Math.floor(box.clientWidth);
   if (!width) return;

@@ -29,7 +29,7 @@ impl Stop {
     }
 }
 
-/// Requests the end when it is dropped: also when a callback panics, whose jobs nobody would wait for.
+/// Requests the end when it is dropped, so that the running jobs also stop when a callback panics.
 struct StopAtEnd<'a>(&'a Stop);
 
 impl Drop for StopAtEnd<'_> {
@@ -73,7 +73,8 @@ pub fn run<J: Send, T: Send>(
             });
         }
         drop(sender);
-        // Dropped with this closure, so that no thread waits to send what nobody takes.
+        // This closure owns the receiver. When a callback panics, the receiver is dropped, and every thread that waits to
+        // send a result goes on.
         let (receiver, _stop) = (receiver, StopAtEnd(&stop));
         loop {
             let goes_on = match receiver.recv_timeout(TICK) {
