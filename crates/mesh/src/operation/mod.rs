@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 pub use canary::{Canary, canary_instances};
 pub use extend::INSTANCES_MAX;
 pub use rolling::{Rolling, rolling_bounds};
-pub(crate) use scale::slots;
+pub use scale::slots;
 
 use crate::measure::OperationKind;
 use crate::model::{Amount, Change, Mesh, Operation, Service, Strategy};

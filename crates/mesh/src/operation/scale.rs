@@ -14,7 +14,7 @@ pub(super) fn iterate(by: f64, service: &Service, wanted: &mut Desired) -> Itera
 }
 
 /// Number of requests that one instance serves at once.
-pub(crate) fn slots(capacity: f64) -> u32 {
+pub fn slots(capacity: f64) -> u32 {
     // `as` saturates; half away from zero.
     (capacity.round() as u32).max(1)
 }

@@ -1,9 +1,8 @@
 //! Messages arrive as often as they were sent.
 
-use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 
-use super::{Check, Event};
+use super::{At, Check, Event};
 
 /// Needs no state: the verifier itself follows the copies of each message.
 pub(super) struct Arrivals;
@@ -13,7 +12,7 @@ impl Check for Arrivals {
         "a message arrives once for each copy, after it was sent"
     }
 
-    fn take(&mut self, _: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+    fn take(&mut self, _: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
         match event {
             Event::Arrived(..) => Some(Ok(())),
             Event::Stray(id) => {

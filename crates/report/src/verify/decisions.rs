@@ -2,38 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Decision, Msg};
-use meshsim_mesh::model::COORDINATOR;
+use meshsim_mesh::model::{COORDINATOR, ServiceId};
 
-use super::{Check, Event};
+use super::{At, Check, Event};
 
-/// The steps so far, by number.
+/// The steps so far, by number, and the generation of each service.
 #[derive(Default)]
-pub(super) struct Decisions(BTreeMap<u64, Decision>);
+pub(super) struct Decisions {
+    steps: BTreeMap<u64, Decision>,
+    generations: BTreeMap<ServiceId, u64>,
+    /// Digests of snapshots up to steps that were sent to no node: there was none to send them to.
+    snapshots: BTreeMap<u64, u64>,
+}
 
 impl Check for Decisions {
     fn rule(&self) -> &'static str {
-        "steps have no gaps, and one content for all nodes"
+        "steps and generations have no gaps, and one content for all nodes"
     }
 
-    fn take(&mut self, actor: ActorId, event: &Event<'_>, _: &Mesh) -> Option<Result<(), String>> {
+    fn take(&mut self, At { actor, .. }: At, event: &Event<'_>, _: &Mesh) -> Option<Result<(), String>> {
         if actor != COORDINATOR {
             return None;
         }
         match event {
             // It has lost its log, and begins another.
             Event::Wiped => {
-                self.0.clear();
+                *self = Decisions::default();
                 None
             }
             Event::Sent(_, Msg::Steps(steps)) => Some(steps.iter().try_for_each(|step| self.add(&step.decision))),
-            Event::Sent(_, Msg::Snapshot(snapshot)) => Some(match self.0.get(&snapshot.n) {
+            Event::Sent(_, Msg::Snapshot(snapshot)) => Some(match self.steps.get(&snapshot.n) {
                 _ if snapshot.n == 0 => Ok(()),
                 Some(step) if step.digest == snapshot.digest => Ok(()),
-                Some(_) => Err(format!("sends a snapshot of another history up to step {}", snapshot.n)),
-                None => Err(format!("sends a snapshot up to step {}, which no node was sent", snapshot.n)),
+                None if *self.snapshots.entry(snapshot.n).or_insert(snapshot.digest) == snapshot.digest => Ok(()),
+                _ => Err(format!("sends a snapshot of another history up to step {}", snapshot.n)),
             }),
             _ => None,
         }
@@ -42,14 +46,23 @@ impl Check for Decisions {
 
 impl Decisions {
     fn add(&mut self, step: &Decision) -> Result<(), String> {
-        let last = self.0.last_key_value().map_or(0, |(n, _)| *n);
-        match self.0.get(&step.n) {
+        let last = self.steps.last_key_value().map_or(0, |(n, _)| *n);
+        let covered = self.snapshots.last_key_value().map_or(0, |(n, _)| *n);
+        match self.steps.get(&step.n) {
             // A coordinator that came back repeats its steps in its new term.
             Some(known) if *known == Decision { epoch: known.epoch, ..step.clone() } => Ok(()),
             Some(_) => Err(format!("sends step {} with another content than before", step.n)),
-            None if step.n == last + 1 => {
-                self.0.insert(step.n, step.clone());
-                Ok(())
+            None if self.snapshots.get(&step.n).is_some_and(|digest| *digest != step.digest) => {
+                Err(format!("sends step {} of another history than its snapshot", step.n))
+            }
+            None if step.n == last + 1 || step.n <= covered + 1 => {
+                let before = self.generations.insert(step.service, step.generation).unwrap_or(0);
+                self.steps.insert(step.n, step.clone());
+                // Steps that a snapshot covers may have been sent to no node.
+                if step.generation == before + 1 || covered > 0 && step.generation > before {
+                    return Ok(());
+                }
+                Err(format!("sends step {} with generation {} after {before}", step.n, step.generation))
             }
             None => Err(format!("sends step {} after step {last}", step.n)),
         }

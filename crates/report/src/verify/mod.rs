@@ -6,26 +6,35 @@
 //! - `arrivals`: every message arrives once for each of its copies, after it was sent, or is lost;
 //! - `decisions`: the coordinator's steps are numbered without gaps, and each has one content for all nodes;
 //! - `progress`: a node acknowledges the steps that reached it, in order, and never fewer than before;
+//! - `epochs`: a step of an older term is never applied after one of a newer term, and the coordinator's terms rise;
 //! - `instances`: a node reports no more instances than its steps give it;
+//! - `slots`: an instance serves no more requests at once than it has slots, and no more wait than its queue holds;
 //! - `views`: callers are told of instances that a node has reported, each once;
-//! - `replies`: a reply answers a request that arrived, once for each time that it did.
+//! - `replies`: a reply answers a request that arrived, once for each time that it did;
+//! - `healed`: when no fault has held for long enough, all is as it was decided.
 //!
 //! To add a rule: a file with a type that implements `Check`, and a line in [`Verifier::new`].
 
 mod arrivals;
 mod decisions;
+mod epochs;
+mod given;
+mod healed;
 mod instances;
 mod progress;
 mod replies;
+mod slots;
+mod targets;
 mod text;
 mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Fate, MachineAction, MessageId};
+use meshsim_actor::{ActorId, EntryRef, Fate, MachineAction, MessageId, Time};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Msg, Tick};
+use meshsim_mesh::model::ServiceId;
 use meshsim_trace::{Entry, Record};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -34,7 +43,7 @@ use serde::Serialize;
 const BREACHES_MAX: usize = 10;
 
 /// The result of one rule.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Verified {
     /// The rule, in a sentence.
     pub rule: &'static str,
@@ -47,7 +56,7 @@ pub struct Verified {
 }
 
 /// A place at which a rule is broken.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
 pub struct Breach {
     /// Number of the record, from 0.
     pub record: u64,
@@ -59,12 +68,42 @@ pub struct Breach {
     pub reason: String,
 }
 
+impl Verified {
+    fn breach(&mut self, at: At, mesh: &Mesh, reason: String) {
+        self.broken += 1;
+        if self.breaches.len() < BREACHES_MAX {
+            let actor = mesh.actor_name(at.actor).to_owned();
+            self.breaches.push(Breach { record: at.record, at_s: at.time.secs(), actor, reason });
+        }
+    }
+}
+
 /// Checks all rules on the records of a trace.
 pub struct Verifier {
     sent: BTreeMap<MessageId, Sent>,
     checks: Vec<(Box<dyn Check>, Verified)>,
     mesh: Arc<Mesh>,
     is_live: bool,
+    /// Number of the next record, for those that have none of their own.
+    next: u64,
+}
+
+/// The place of a record in a run.
+#[derive(Clone, Copy)]
+struct At {
+    record: u64,
+    time: Time,
+    actor: ActorId,
+}
+
+/// What rules look at of a record.
+enum Seen<'a> {
+    Send(ActorId, u64, &'a Msg),
+    Fate(MessageId, Fate),
+    Deliver(MessageId),
+    Start,
+    Wipe,
+    Note(&'a str, u64, u64),
 }
 
 /// A message that has been sent, while copies of it are on their way.
@@ -80,15 +119,25 @@ enum Content {
     /// A message of the control plane.
     Control(Arc<Msg>),
     /// A request: the caller's name for the call, the attempt, the caller's incarnation.
-    Request(u64, u8, u16),
+    Request(u64, u8, u16, Instance),
     /// A reply.
     Reply,
+}
+
+/// An instance on a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Instance {
+    service: ServiceId,
+    ordinal: u32,
 }
 
 impl From<&Msg> for Content {
     fn from(msg: &Msg) -> Self {
         match msg {
-            Msg::Request(it) => Content::Request(it.call, it.attempt, it.incarnation),
+            Msg::Request(it) => {
+                let instance = Instance { service: it.service, ordinal: it.ordinal };
+                Content::Request(it.call, it.attempt, it.incarnation, instance)
+            }
             Msg::Reply(_) => Content::Reply,
             other => Content::Control(Arc::new(other.clone())),
         }
@@ -109,6 +158,17 @@ enum Event<'a> {
     Began,
     /// The disk of an actor's machine was wiped.
     Wiped,
+    /// An actor wrote a note: a word, a subject and a value.
+    Noted(&'a str, u64, u64),
+}
+
+/// The end of a run whose faults have ended.
+#[derive(Clone, Copy)]
+struct Ending {
+    /// End of the last fault.
+    healed: Time,
+    /// End of the run.
+    end: Time,
 }
 
 /// State of each node, which is lost when its disk is wiped.
@@ -132,7 +192,11 @@ trait Check {
     /// The rule, in a sentence.
     fn rule(&self) -> &'static str;
     /// Takes in an event of an actor. `None`: the rule says nothing about it; an error says how it is broken.
-    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>>;
+    fn take(&mut self, at: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>>;
+    /// The run has ended in order: how the rule is broken then, by which actors. `None`: the rule says nothing about it.
+    fn end(&mut self, _: Ending, _: &Mesh) -> Option<Vec<(ActorId, String)>> {
+        None
+    }
 }
 
 impl Verifier {
@@ -143,15 +207,18 @@ impl Verifier {
             Box::new(arrivals::Arrivals),
             Box::<decisions::Decisions>::default(),
             Box::<progress::Progress>::default(),
+            Box::<epochs::Epochs>::default(),
             Box::<instances::Instances>::default(),
+            Box::<slots::Slots>::default(),
             Box::<views::Views>::default(),
             Box::<replies::Replies>::default(),
+            Box::<healed::Healed>::default(),
         ];
         let begin = |check: Box<dyn Check>| {
             let verified = Verified { rule: check.rule(), checked: 0, broken: 0, breaches: Vec::new() };
             (check, verified)
         };
-        Verifier { sent: BTreeMap::new(), checks: checks.into_iter().map(begin).collect(), mesh, is_live }
+        Verifier { sent: BTreeMap::new(), checks: checks.into_iter().map(begin).collect(), mesh, is_live, next: 0 }
     }
 
     /// Reads the sends of a live run ahead: its records are ordered by clocks that differ a little, so that a message
@@ -180,51 +247,93 @@ impl Verifier {
         }
     }
 
-    /// Takes in the next record.
+    /// Takes in the next record of a trace.
     pub fn take(&mut self, record: &Record<Msg, Tick>) {
-        match &record.entry {
-            Entry::Send { to, seq, msg } => {
-                if !self.is_live {
-                    self.send(MessageId { from: record.actor, seq: *seq }, *to, msg);
-                }
-                self.check(record, &Event::Sent(*to, msg));
+        let seen = match &record.entry {
+            Entry::Send { to, seq, msg } => Seen::Send(*to, *seq, msg),
+            Entry::Fate(id, fate) => Seen::Fate(*id, *fate),
+            Entry::Deliver(id) => Seen::Deliver(*id),
+            Entry::Start { .. } => Seen::Start,
+            Entry::Power(MachineAction::Wipe) => Seen::Wipe,
+            Entry::Note { what, subject, value } => Seen::Note(what, *subject, *value),
+            _ => return,
+        };
+        self.see(At { record: record.seq, time: record.at, actor: record.actor }, seen);
+    }
+
+    /// Takes in what happens next in a run, without a trace.
+    pub fn record(&mut self, time: Time, actor: ActorId, entry: &EntryRef<'_, Msg, Tick>) {
+        let at = At { record: self.next, time, actor };
+        self.next += 1;
+        let seen = match entry {
+            EntryRef::Send(envelope) => Seen::Send(envelope.to, envelope.seq, &envelope.msg),
+            EntryRef::Fate(id, fate) => Seen::Fate(*id, *fate),
+            EntryRef::Deliver(envelope) => Seen::Deliver(envelope.id()),
+            EntryRef::Start { .. } => Seen::Start,
+            EntryRef::Power(MachineAction::Wipe) => Seen::Wipe,
+            EntryRef::Note(note) => Seen::Note(note.what, note.subject, note.value),
+            _ => return,
+        };
+        self.see(at, seen);
+    }
+
+    /// The run has reached its end, `end`, and its last fault ended at `healed`. In a live run the faults made by hand
+    /// are not known, and nothing follows.
+    pub fn ends(&mut self, healed: Time, end: Time) {
+        if self.is_live {
+            return;
+        }
+        let record = self.next.saturating_sub(1);
+        for (check, verified) in &mut self.checks {
+            let Some(reasons) = check.end(Ending { healed, end }, &self.mesh) else { continue };
+            verified.checked += 1;
+            for (actor, reason) in reasons {
+                verified.breach(At { record, time: end, actor }, &self.mesh, reason);
             }
-            Entry::Fate(id, fate) if !self.is_live => self.meet(*id, *fate),
-            Entry::Deliver(id) => self.arrive(record, *id),
-            Entry::Start { .. } => self.check(record, &Event::Began),
-            Entry::Power(action) if *action == MachineAction::Wipe => {
-                self.check(record, &Event::Wiped);
-            }
-            _ => {}
         }
     }
 
-    fn arrive(&mut self, record: &Record<Msg, Tick>, id: MessageId) {
+    fn see(&mut self, at: At, seen: Seen<'_>) {
+        self.next = at.record + 1;
+        match seen {
+            Seen::Send(to, seq, msg) => {
+                if !self.is_live {
+                    self.send(MessageId { from: at.actor, seq }, to, msg);
+                }
+                self.check(at, &Event::Sent(to, msg));
+            }
+            Seen::Fate(id, fate) if !self.is_live => self.meet(id, fate),
+            Seen::Fate(..) => {}
+            Seen::Deliver(id) => self.arrive(at, id),
+            Seen::Start => self.check(at, &Event::Began),
+            Seen::Wipe => self.check(at, &Event::Wiped),
+            Seen::Note(what, subject, value) => self.check(at, &Event::Noted(what, subject, value)),
+        }
+    }
+
+    fn arrive(&mut self, at: At, id: MessageId) {
         match self.sent.get_mut(&id) {
-            Some(sent) if sent.to == record.actor && sent.copies > 0 => {
+            Some(sent) if sent.to == at.actor && sent.copies > 0 => {
                 sent.copies -= 1;
                 let content = sent.content.clone();
                 if sent.copies == 0 {
                     self.sent.remove(&id);
                 }
-                self.check(record, &Event::Arrived(id.from, &content));
+                self.check(at, &Event::Arrived(id.from, &content));
             }
             // It is no actor.
             None if id.from.index() >= self.mesh.actor_count() => {}
-            None if self.is_live => self.check(record, &Event::Unknown(id.from)),
-            _ => self.check(record, &Event::Stray(id)),
+            None if self.is_live => self.check(at, &Event::Unknown(id.from)),
+            _ => self.check(at, &Event::Stray(id)),
         }
     }
 
-    fn check(&mut self, record: &Record<Msg, Tick>, event: &Event<'_>) {
+    fn check(&mut self, at: At, event: &Event<'_>) {
         for (check, verified) in &mut self.checks {
-            let Some(result) = check.take(record.actor, event, &self.mesh) else { continue };
+            let Some(result) = check.take(at, event, &self.mesh) else { continue };
             verified.checked += 1;
-            let Err(reason) = result else { continue };
-            verified.broken += 1;
-            if verified.breaches.len() < BREACHES_MAX {
-                let actor = self.mesh.actor_name(record.actor).to_owned();
-                verified.breaches.push(Breach { record: record.seq, at_s: record.at.secs(), actor, reason });
+            if let Err(reason) = result {
+                verified.breach(at, &self.mesh, reason);
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Ack, Msg};
 
-use super::{Check, Content, Event, OfNodes};
+use super::{At, Check, Content, Event, OfNodes};
 
 /// Progress of all nodes.
 #[derive(Default)]
@@ -30,7 +29,7 @@ impl Check for Progress {
         "nodes acknowledge the steps that reached them, in order"
     }
 
-    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+    fn take(&mut self, At { actor, .. }: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
         let node = self.0.of(actor, event, mesh)?;
         match event {
             Event::Arrived(_, Content::Control(msg)) => {

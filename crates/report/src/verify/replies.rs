@@ -6,7 +6,7 @@ use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::Msg;
 
-use super::{Check, Content, Event};
+use super::{At, Check, Content, Event};
 
 /// A request's caller, call, attempt, and the caller's incarnation.
 type Name = (ActorId, u64, u8, u16);
@@ -24,14 +24,14 @@ impl Check for Replies {
         "replies answer requests that arrived, once for each"
     }
 
-    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+    fn take(&mut self, At { actor, .. }: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
         mesh.node_index(actor)?;
         match event {
             Event::Began => {
                 self.open.remove(&actor);
                 None
             }
-            Event::Arrived(from, Content::Request(call, attempt, incarnation)) => {
+            Event::Arrived(from, Content::Request(call, attempt, incarnation, _)) => {
                 let open = self.open.entry(actor).or_default();
                 *open.entry((*from, *call, *attempt, *incarnation)).or_default() += 1;
                 None

@@ -8,7 +8,7 @@ use meshsim_mesh::message::Msg;
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::view::{InstanceRef, InstanceView};
 
-use super::{Check, Content, Event};
+use super::{At, Check, Content, Event};
 
 /// Instances that each node has reported in its latest incarnation, as far as the coordinator has heard.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Check for Views {
         "views have only instances that were reported, each once"
     }
 
-    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+    fn take(&mut self, At { actor, .. }: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
         if actor != COORDINATOR {
             return None;
         }
