@@ -1,0 +1,146 @@
+//! Faults.
+
+use meshsim_actor::Rng;
+
+use super::{HEALED_S, Topology, between, millis, one_of, percent, swarm, whole};
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Drop,
+    Loss,
+    Duplicate,
+    Reorder,
+    Latency,
+    Crash,
+    Wipe,
+    Pause,
+    Slow,
+    CrashCoordinator,
+    PauseCoordinator,
+    Islands,
+    Isolate,
+    OneWayIn,
+    OneWayOut,
+    Bridge,
+    Ring,
+    Service,
+}
+
+const KINDS: [Kind; 18] = [
+    Kind::Drop,
+    Kind::Loss,
+    Kind::Duplicate,
+    Kind::Reorder,
+    Kind::Latency,
+    Kind::Crash,
+    Kind::Wipe,
+    Kind::Pause,
+    Kind::Slow,
+    Kind::CrashCoordinator,
+    Kind::PauseCoordinator,
+    Kind::Islands,
+    Kind::Isolate,
+    Kind::OneWayIn,
+    Kind::OneWayOut,
+    Kind::Bridge,
+    Kind::Ring,
+    Kind::Service,
+];
+
+const COORDINATOR: &str = "coordinator";
+
+/// Faults, as items of a file's list.
+pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
+    let kinds = swarm(&KINDS, rng);
+    let mut faults = Vec::new();
+    for _ in 0..whole(2, 9, rng) {
+        let at = between(0.2, HEALED_S - 2.0, rng);
+        // Short ones fall between two messages; long ones outlast the detection of a failure.
+        let length = if rng.chance(0.4) { between(0.02, 1.0, rng) } else { between(1.0, 10.0, rng) };
+        let when = format!("at: {}, for: {}", millis(at), millis(length.min(HEALED_S - 0.1 - at)));
+        add(*one_of(&kinds, rng), &when, topology, &mut faults, rng);
+    }
+    faults
+}
+
+fn add(kind: Kind, when: &str, topology: &Topology, faults: &mut Vec<String>, rng: &mut Rng) {
+    let nodes = &topology.nodes;
+    let node = one_of(nodes, rng).clone();
+    let mut push = |what: String| faults.push(format!("{{ {when}, {what} }}"));
+    match kind {
+        Kind::Drop => push(format!("{}, drop: {}", link(topology, rng), percent(0.05, 0.6, rng))),
+        Kind::Loss => push(format!("{}, loss: {}", link(topology, rng), percent(0.05, 0.6, rng))),
+        Kind::Duplicate => {
+            let (share, lag) = (percent(0.1, 0.8, rng), millis(between(0.001, 2.0, rng)));
+            push(format!("{}, duplicate: {{ share: {share}, lag: {lag} }}", link(topology, rng)));
+        }
+        Kind::Reorder => {
+            let (share, within) = (percent(0.1, 0.8, rng), millis(between(0.01, 1.5, rng)));
+            push(format!("{}, reorder: {{ share: {share}, within: {within} }}", link(topology, rng)));
+        }
+        Kind::Latency => {
+            let mean = millis(between(0.01, 1.0, rng));
+            push(format!("{}, latency: {{ exponential: {mean} }}", link(topology, rng)));
+        }
+        Kind::Crash => push(format!("crash: {node}")),
+        Kind::Wipe => push(format!("wipe: {node}")),
+        Kind::Pause => push(format!("pause: {node}")),
+        Kind::Slow => push(format!("slow: {node}, factor: {:.2}", between(0.05, 0.8, rng))),
+        Kind::CrashCoordinator => push(format!("crash: {COORDINATOR}")),
+        Kind::PauseCoordinator => push(format!("pause: {COORDINATOR}")),
+        Kind::Islands => {
+            let (one, mut other): (Vec<String>, Vec<String>) = nodes.iter().cloned().partition(|_| rng.chance(0.5));
+            other.push(COORDINATOR.into());
+            push(partition(&[if one.is_empty() { vec![node] } else { one }, other], rng));
+        }
+        Kind::Isolate => push(partition(&[vec![node]], rng)),
+        Kind::OneWayIn => push(format!("one_way: {{ from: {node}, to: {COORDINATOR} }}, hold: {}", rng.chance(0.3))),
+        Kind::OneWayOut => push(format!("one_way: {{ from: {COORDINATOR}, to: {node} }}, hold: {}", rng.chance(0.3))),
+        Kind::Bridge => {
+            // One node reaches both sides.
+            let rest: Vec<String> = nodes.iter().filter(|other| **other != node).cloned().collect();
+            let (one, other) = rest.split_at(rest.len() / 2);
+            let other: Vec<String> = other.iter().cloned().chain([COORDINATOR.into()]).collect();
+            let one = if one.is_empty() { vec![node] } else { one.to_vec() };
+            push(partition(&[one, other], rng));
+        }
+        Kind::Ring => {
+            // Each reaches its neighbours and most others, and no two the same ones.
+            let mut ring: Vec<&str> = nodes.iter().map(String::as_str).collect();
+            ring.insert(rng.below(ring.len() as u32 + 1) as usize, COORDINATOR);
+            for (at, name) in ring.iter().enumerate() {
+                let across = ring[(at + ring.len() / 2) % ring.len()];
+                push(format!("partition: [[{name}], [{across}]]"));
+            }
+        }
+        Kind::Service => {
+            let service = &one_of(&topology.services, rng).name;
+            let how = match rng.below(5) {
+                0 => format!("errors: {}", percent(0.1, 0.9, rng)),
+                1 => format!("latency: {{ exponential: {} }}", millis(between(0.005, 0.5, rng))),
+                2 => format!("hang: {}", percent(0.1, 0.9, rng)),
+                3 => format!("refuse: {}", percent(0.1, 0.9, rng)),
+                _ => format!("slots: {}", percent(0.1, 0.9, rng)),
+            };
+            push(format!("service: {service}, {how}"));
+        }
+    }
+}
+
+/// Some links: all, or those of one node with the coordinator, in both directions or in one.
+fn link(topology: &Topology, rng: &mut Rng) -> String {
+    let all = || {
+        let names = topology.nodes.iter().chain(&topology.loads).map(String::as_str);
+        format!("[{}]", names.chain([COORDINATOR]).collect::<Vec<_>>().join(", "))
+    };
+    match rng.below(4) {
+        0 => format!("link: {{ from: {COORDINATOR}, to: {} }}", one_of(&topology.nodes, rng)),
+        1 => format!("link: {{ from: {}, to: {COORDINATOR} }}", one_of(&topology.nodes, rng)),
+        _ => format!("link: {{ from: {}, to: {} }}", all(), all()),
+    }
+}
+
+fn partition(islands: &[Vec<String>], rng: &mut Rng) -> String {
+    let islands: Vec<String> = islands.iter().map(|island| format!("[{}]", island.join(", "))).collect();
+    format!("partition: [{}], hold: {}", islands.join(", "), rng.chance(0.3))
+}

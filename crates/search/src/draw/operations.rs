@@ -1,0 +1,134 @@
+//! Operations.
+
+use meshsim_actor::Rng;
+
+use super::{HEALED_S, ServiceFacts, Topology, between, millis, one_of, swarm, whole};
+
+/// Largest number of instances that an operation wants.
+const INSTANCES_MAX: u32 = 40;
+
+/// Highest version that is given.
+const VERSION_MAX: u32 = 9;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Extend,
+    /// To none, and back.
+    ExtendToNone,
+    /// A second one while the first is going on.
+    ExtendTwice,
+    Update,
+    /// An update while an extend is going on.
+    UpdateInExtend,
+    Scale,
+    /// Many small steps.
+    ScaleOften,
+    Redeploy,
+    Set,
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Extend,
+    Kind::ExtendToNone,
+    Kind::ExtendTwice,
+    Kind::Update,
+    Kind::UpdateInExtend,
+    Kind::Scale,
+    Kind::ScaleOften,
+    Kind::Redeploy,
+    Kind::Set,
+];
+
+/// Operations, as items of a file's list.
+pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
+    let kinds = swarm(&KINDS, rng);
+    let mut services = topology.services.clone();
+    let mut operations = Vec::new();
+    for _ in 0..whole(2, 7, rng) {
+        let index = rng.below(services.len() as u32) as usize;
+        let at = between(1.0, HEALED_S - 10.0, rng);
+        let kind = *one_of(&kinds, rng);
+        add(kind, at, &mut services[index], &mut operations, rng);
+    }
+    // A service that a deploy names is not deployed at the start by itself.
+    let redeployed: Vec<&str> = (topology.services.iter().map(|service| service.name.as_str()))
+        .filter(|name| operations.iter().any(|operation| operation.contains(&format!(" deploy: {name} "))))
+        .collect();
+    if !redeployed.is_empty() {
+        operations.insert(0, format!("{{ at: 0s, deploy: [{}] }}", redeployed.join(", ")));
+    }
+    operations
+}
+
+fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<String>, rng: &mut Rng) {
+    let name = service.name.clone();
+    match kind {
+        Kind::Extend => operations.push(extend(at, service, rng)),
+        Kind::ExtendToNone => {
+            let back = millis(at + between(2.0, 8.0, rng));
+            let to = whole(1, INSTANCES_MAX, rng);
+            operations.push(format!("{{ at: {}, extend: {name}, to: 0, rate: 1 }}", millis(at)));
+            operations.push(format!("{{ at: {back}, extend: {name}, to: {to}, rate: 0.5 }}"));
+        }
+        Kind::ExtendTwice => {
+            operations.push(extend(at, service, rng));
+            operations.push(extend(at + between(0.5, 3.0, rng), service, rng));
+        }
+        Kind::Update => operations.push(update(at, service, rng)),
+        Kind::UpdateInExtend => {
+            operations.push(extend(at, service, rng));
+            operations.push(update(at + between(0.2, 2.0, rng), service, rng));
+        }
+        Kind::Scale => {
+            let (by, times) = (one_of(&[2.0, 0.5, 1.5], rng), whole(1, 3, rng));
+            let every = millis(between(0.3, 3.0, rng));
+            operations
+                .push(format!("{{ at: {}, scale: {name}, by: {by}, times: {times}, every: {every} }}", millis(at)));
+        }
+        Kind::ScaleOften => {
+            let (times, every) = (whole(30, 90, rng), millis(between(0.1, 0.3, rng)));
+            operations
+                .push(format!("{{ at: {}, scale: {name}, by: 1.01, times: {times}, every: {every} }}", millis(at)));
+        }
+        Kind::Redeploy => {
+            let back = millis(at + between(1.0, 6.0, rng));
+            operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at)));
+            operations.push(format!("{{ at: {back}, deploy: {name} }}"));
+        }
+        Kind::Set if service.takes_balancer => {
+            let to = one_of(&["random", "round_robin", "least_request"], rng);
+            operations.push(format!("{{ at: {}, set: services.{name}.balancer, to: {to} }}", millis(at)));
+        }
+        Kind::Set => operations.push(extend(at, service, rng)),
+    }
+}
+
+fn extend(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
+    let to = whole(1, INSTANCES_MAX.max(service.instances), rng);
+    let every = millis(between(0.3, 1.5, rng));
+    let head = format!("at: {}, extend: {}, to: {to}, every: {every}", millis(at), service.name);
+    if rng.chance(0.15) {
+        // It may oscillate, and so it has an end.
+        return format!("{{ {head}, rate: {:.2}, feedback: observed, times: 8 }}", between(0.1, 0.5, rng));
+    }
+    let rounding = match rng.below(10) {
+        0 => "nearest",
+        1 => "floor",
+        2 => "carry",
+        3 => "stochastic",
+        _ => "away",
+    };
+    format!("{{ {head}, rate: {}, rounding: {rounding} }}", one_of(&[0.2, 0.3, 0.5, 1.0, 1.5], rng))
+}
+
+fn update(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
+    service.version = (service.version + 1).min(VERSION_MAX);
+    let every = millis(between(0.5, 2.0, rng));
+    let how = match rng.below(4) {
+        0 => "rate: 0.4, strategy: bernoulli",
+        1 => "rate: 0.3, strategy: batch",
+        2 => "strategy: rolling",
+        _ => "strategy: canary, weights: [10%, 50%, 100%]",
+    };
+    format!("{{ at: {}, update: {}, to: {}, every: {every}, {how} }}", millis(at), service.name, service.version)
+}
