@@ -66,6 +66,25 @@ fn without_a_limit_each_instance_misses_each_key_once_and_again_after_a_flush() 
 }
 
 #[test]
+fn the_series_show_the_misses_of_each_second() {
+    let text = text("{ keys: { count: 1000 } }", "arrivals: { poisson: 2000/s }")
+        + "operations: [ { at: 50s, flush: front } ]\n";
+    let ran = play(parse(&text));
+    let node = ran.sim.actors().find_map(meshsim_mesh::MeshActor::node).unwrap();
+    let courses = node.courses(ran.sim.now());
+    let of = courses.iter().filter(|place| place.service.0 == 0 && place.ordinal.is_some());
+    let windows: Vec<_> = of.flat_map(|place| place.course.windows()).map(|window| window.stores.clone()).collect();
+    let sum = |of: fn(&meshsim_mesh::course::Stores) -> u64, secs: std::ops::Range<usize>| -> u64 {
+        windows[secs].iter().flatten().map(|stores| of(stores)).sum()
+    };
+    let caches = ran.served("front").caches;
+    assert_eq!((sum(|it| it.hits, 0..100), sum(|it| it.misses, 0..100)), (caches.hits, caches.misses));
+    // Of keys that are asked for twice a second, each is missed once: six of seven within a second.
+    assert!(sum(|it| it.misses, 1..2) > 800 && sum(|it| it.misses, 20..50) == 0);
+    assert!(sum(|it| it.misses, 50..51) > 800 && sum(|it| it.misses, 70..100) == 0);
+}
+
+#[test]
 fn an_instance_that_comes_back_has_an_empty_cache() {
     let crashed = text("{ keys: { count: 100 } }", "arrivals: { constant: 500/s }, retries: 3")
         .replace("nodes: [ { name: n, cores: 64 } ]", "nodes: [ { name: n, cores: 64 }, { name: m, cores: 64 } ]")

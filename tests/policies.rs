@@ -17,7 +17,7 @@ use meshsim_mesh::policy::outlier::Outliers;
 use meshsim_mesh::policy::token_bucket::TokenBucket;
 use meshsim_mesh::policy::{CallRules, CallRulesId, PolicyEvent, ServicePolicies};
 use meshsim_tests::oracle::{birth_and_death, is_near, over_seeds, tally};
-use meshsim_tests::{Testbed, load, play, service, times};
+use meshsim_tests::{Testbed, load, parse, play, service, times};
 
 /// A service that sleeps for an exponential time of this mean, with as many slots as are wanted.
 fn sleeper(mean: Span, policies: ServicePolicies) -> Service {
@@ -74,6 +74,19 @@ fn a_call_that_gives_up_waiting_makes_room_for_the_next() {
     let of = |event| tally.policies.of(event);
     assert_eq!((of(PolicyEvent::Waited), of(PolicyEvent::OverflowPending)), (4, 0));
     assert_eq!(tally.failed.of(meshsim_mesh::measure::Failure::Timeout), 5);
+}
+
+#[test]
+fn a_call_that_gives_up_at_the_instant_of_its_connection_leaves_it_to_others() {
+    // Of two calls that are made together the first has the only connection until both give up, at the same instant:
+    // the second gets it then, and gives it back.
+    let ran = play(parse(
+        "duration: 20s\nnodes: [ { name: n } ]\nservices:\n  \
+         front: { capacity: 9, endpoints: { get: { script: [ call: { to: back, count: 2, parallel: true, timeout: 100ms } ] } } }\n  \
+         back: { capacity: 9, breaker: { max_connections: 1 }, endpoints: { get: { script: [ sleep: 1s ] } } }\n\
+         load: { users: { to: front, arrivals: { constant: 1/s }, from: 1s, for: 10s } }\n",
+    ));
+    assert_eq!((ran.tally().offered, ran.served("back").arrived), (10, 10));
 }
 
 #[test]
@@ -151,6 +164,23 @@ fn a_hedge_after_a_delay_answers_at_the_minimum_of_two() {
         let won = of(PolicyEvent::HedgeWon) as f64 / of(PolicyEvent::Hedged) as f64;
         assert!((0.46..0.54).contains(&won), "either wins as often: {won}");
     }
+}
+
+#[test]
+fn a_percentile_of_hedging_is_that_of_first_attempts() {
+    // Half of the first attempts take longer than their median. Of all attempts the median is lower, since one of two that
+    // race ends early.
+    let hedge = Hedge { after: HedgeAfter::Quantile(0.5), max: 1, cancel: true };
+    let hedged = over_seeds(|seed| {
+        let rules = CallRules { hedge: Some(hedge), ..CallRules::default() };
+        let lab = Testbed::nodes(1).seed(seed).service(sleeper(TENTH, ServicePolicies::default()));
+        let mut lab = ruled(lab, rules, 0, 100.0, 220.0);
+        // The percentile is first taken of a hundred attempts.
+        lab.mesh.loads[0].warmup = Span::from_secs(20);
+        let tally = tally(lab, 222.0);
+        tally.policies.of(PolicyEvent::Hedged) as f64 / tally.offered as f64
+    });
+    assert!((hedged.0 - 0.5).abs() < 0.01, "{} are hedged", hedged.0);
 }
 
 /// Rules of a call that is hedged once after this time.
@@ -356,6 +386,22 @@ fn the_example_of_outliers_behaves_as_its_readme_says() {
         let found = [at_most("20%"), at_most("10%"), at_most("0%")];
         for (found, expected) in found.into_iter().zip([0.0, 1.0 / 9.0, 0.2]) {
             assert!((found - expected).abs() < 0.02, "seed {seed}: {found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn ejection_of_what_is_needed_makes_it_worse_and_the_panic_threshold_prevents_it() {
+    for seed in 1..=10 {
+        let failed = |set: &str| failed_late("ejection", &[set], seed);
+        let ejected = failed("services.web.outlier_detection.max_ejection_percent=75%");
+        assert!(ejected > 0.9, "seed {seed}: {ejected}");
+        for better in [
+            "services.web.panic_threshold=50%",
+            "services.web.outlier_detection={ consecutive_failures: none, success_rate_stdev_factor: none }",
+        ] {
+            let found = failed(better);
+            assert!(found < 0.03, "seed {seed}, {better}: {found}");
         }
     }
 }

@@ -113,6 +113,52 @@ fn messages_are_lost_with_their_node_or_cut_with_their_instance_and_no_sooner() 
 }
 
 #[test]
+fn messages_survive_the_death_of_a_consumer_and_are_delivered_again() {
+    // One instance a node: the broker on the first. A worker dies with what it was doing, for good or with its disk.
+    for fault in ["crash: n-1", "wipe: n-1"] {
+        let text = text(
+            "{ consumers: 100, visibility: 3s }",
+            "{ script: [ sleep: 500ms ] }",
+            "arrivals: { constant: 20/s }, for: 20s",
+        )
+        .replace("{ name: n, cores: 64 }", "{ name: n, count: 3, cores: 1 }")
+        .replace("  broker:\n", "  broker:\n    cpu: 1\n")
+        .replace("worker: { ", "worker: { instances: 2, cpu: 1, ");
+        let ran = play(parse(&format!("{text}faults: [ {{ at: 10s, for: 20s, {fault} }} ]\n")));
+        let counts = *ran.served("broker").queue.expect("messages are published");
+        assert_eq!((counts.published, counts.refused, counts.dead, counts.lost), (400, 0, 0, 0), "{fault}");
+        assert_eq!(counts.age.count(), 400, "{fault}: each is consumed");
+        // Those that it was at when it died, and those that were sent to it until its callers heard of it.
+        let again = counts.deliveries - counts.published;
+        assert!((5..=60).contains(&again), "{fault}: {again} deliveries were made again");
+        assert_eq!(counts.age.count_above(Span::from_secs(3)), again, "{fault}: each a visibility time later");
+    }
+}
+
+#[test]
+fn the_series_show_the_messages_that_wait_and_their_mean_is_that_of_littles_law() {
+    let ran = play(parse(&text(
+        "{ consumers: 2 }",
+        "{ script: [ sleep: 500ms ] }",
+        "arrivals: { constant: 10/s }, for: 10s",
+    )));
+    let node = ran.sim.actors().find_map(meshsim_mesh::MeshActor::node).unwrap();
+    let courses = node.courses(ran.sim.now());
+    let of = courses.iter().filter(|place| place.service.0 == 0 && place.ordinal.is_some());
+    let windows: Vec<_> = of.flat_map(|place| place.course.windows()).map(|window| window.stores.clone()).collect();
+    let counts = ran.served("broker").queue.expect("messages are published");
+    let most = windows.iter().flatten().filter_map(|stores| stores.messages_max.get()).max();
+    assert_eq!((most, counts.depth_peak), (Some(60), 60));
+    // Each message that waits for so long is there for so long.
+    let waited: u64 = windows.iter().flatten().map(|stores| stores.messages_ns).sum();
+    let mean = waited as f64 / 100.0 / 1e9;
+    assert!((mean / counts.wait.mean().secs() - 1.0).abs() < 0.01, "{mean} and {}", counts.wait.mean());
+    // The queue is empty at 26 s, and 4 messages a second are taken out of it until then.
+    let depth = |second: usize| windows[second].as_ref().map_or(0.0, |stores| stores.messages_ns as f64 / 1e9);
+    assert!((depth(15) - depth(20) - 20.0).abs() < 0.01 && depth(27) == 0.0, "{} {}", depth(15), depth(20));
+}
+
+#[test]
 fn check_warns_of_a_queue_that_grows_and_counts_what_it_causes() {
     let worker = "{ script: [ sleep: 100ms ] }";
     for (consumers, warns) in [(10, true), (11, false)] {

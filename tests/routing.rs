@@ -68,9 +68,24 @@ fn calls_between_services_are_mirrored_and_a_copy_is_not_copied() {
     let ran = lab.load(load(2, 100.0, 10.0)).run(12.0);
     let arrived = [0, 1, 2].map(|service| served(&ran, service).arrived);
     assert_eq!(arrived, [arrived[2]; 3]);
-    // The copies are no calls of the edge.
+    // The copies are no calls of the edge, but have one of their own: they are its optional calls.
+    let edges: Vec<_> = served(&ran, 2).calls.iter().map(|(edge, used)| (edge.service.0, used.calls.done)).collect();
+    assert_eq!(edges, [(0, arrived[2]), (1, arrived[2])]);
+}
+
+#[test]
+fn copies_that_fail_count_by_their_edge_and_fail_nothing() {
+    let web = Service { policies: Some(Box::new(mirrored(1.0))), ..sleeper("web", 1) };
+    let mut shadow = sleeper("shadow", 1);
+    shadow.behaviours[0].endpoints[0].errors = 1.0;
+    let front = Service { capacity: 1e6, ..service("front", vec![call(0)]) };
+    let lab = Testbed::nodes(1).service(web).service(shadow).service(front);
+    let ran = lab.load(load(2, 100.0, 10.0)).run(12.0);
     let edges = served(&ran, 2).calls;
-    assert_eq!((edges.len(), edges.values().next().unwrap().calls.calls()), (1, arrived[2]));
+    let copies = edges.iter().find(|(edge, _)| edge.service.0 == 1).unwrap().1.calls;
+    let all = served(&ran, 2).arrived;
+    assert_eq!((copies.done, copies.failed.total(), copies.tolerated, copies.attempts), (0, all, all, all));
+    assert_eq!((served(&ran, 2).done, served(&ran, 2).degraded), (all, 0));
 }
 
 fn with_fallback(lab: Testbed, to: u16, fallback: Fallback) -> Ran {

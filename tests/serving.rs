@@ -1,13 +1,14 @@
-//! Policies of instances against closed forms: limits, token buckets, shedding by deadline and priority, LIFO, and the
+//! Policies of instances against closed forms: limits, token buckets, shedding by deadline, priority and delay, LIFO, and the
 //! limit that follows the latency.
 
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, ServiceMetrics};
-use meshsim_mesh::model::{CallPolicy, Load, ScriptStep, Service};
+use meshsim_mesh::model::{Arrivals, CallPolicy, Load, ScriptStep, Service};
 use meshsim_mesh::policy::token_bucket::TokenBucket;
 use meshsim_mesh::policy::{PolicyEvent, PolicyGroup, ServicePolicies};
 use meshsim_mesh::serving::ServingPolicies;
+use meshsim_mesh::serving::codel::Codel;
 use meshsim_mesh::serving::gradient::Gradient;
 use meshsim_mesh::serving::limit::Limit;
 use meshsim_mesh::serving::priority::{Priority, Shares};
@@ -169,6 +170,52 @@ fn in_overload_lifo_answers_in_time_what_it_can_and_fifo_nothing() {
     assert!((mean - 1.0 / 1.5).abs() < 0.02, "{mean}");
     let (mean, _) = over_seeds(fifo);
     assert!(mean < 0.1, "{mean}");
+}
+
+#[test]
+fn codel_refuses_the_oldest_of_a_queue_that_stands_as_its_control_law_says() {
+    // 3,000 come at once, and each takes a millisecond.
+    let serving = ServingPolicies { codel: Some(Codel::default()), ..ServingPolicies::default() };
+    let sleep = ScriptStep::Sleep(Dist::Constant(Span::from_millis(1)));
+    let web = Service { queue: 5000, serving: Some(Box::new(serving)), ..service("web", vec![sleep]) };
+    let arrivals = Arrivals::Stamps(vec![Span::ZERO; 3000].into());
+    let ran = Testbed::nodes(1).service(web).load(Load { arrivals, ..load(0, 1.0, 10.0) }).run(12.0);
+    // The wait is above 5 ms from then on, and an interval later the first is refused; the n-th after it follows the one
+    // before by 100 ms / sqrt(n).
+    let (mut refused, mut next) = (0_u32, 105.0);
+    while next + f64::from(refused) < 3_000.0 {
+        refused += 1;
+        next += 100.0 / f64::from(refused).sqrt();
+    }
+    let (served, tally) = (served(&ran), ran.client(0).tallies()[0].clone());
+    let found = served.policies.of(PolicyEvent::ShedDelay);
+    assert!(found.abs_diff(u64::from(refused)) <= 2, "{found} are refused, not {refused}");
+    assert_eq!((served.done, served.failed.of(Failure::Refused)), (3_000 - found, found));
+    assert_eq!(tally.failed.of(Failure::Refused), found);
+}
+
+#[test]
+fn codel_lets_bursts_pass_and_with_lifo_refuses_what_would_not_be_served() {
+    let codel =
+        |lifo_after| ServingPolicies { codel: Some(Codel::default()), lifo_after, ..ServingPolicies::default() };
+    // Bursts of 50 that are worked off within 50 ms wait for up to that, and none is refused.
+    let sleep = ScriptStep::Sleep(Dist::Constant(Span::from_millis(1)));
+    let web = Service { queue: 5000, serving: Some(Box::new(codel(None))), ..service("web", vec![sleep]) };
+    let stamps = (0..1000).map(|n| Span::from_millis(n / 50 * 200));
+    let bursts = Load { arrivals: Arrivals::Stamps(stamps.collect()), ..load(0, 1.0, 10.0) };
+    let tally = tally(Testbed::nodes(1).service(web).load(bursts), 12.0);
+    assert_eq!((tally.done, tally.failed.total()), (1000, 0));
+    assert!(tally.latency.max() >= Span::from_millis(49));
+    // Of 1.5 requests a unit one is served, the newest; of the others none waits until its caller gives up.
+    let overloaded = |serving: ServingPolicies| {
+        let server = Service { queue: 100_000, ..server(1, serving) };
+        let ran = Testbed::nodes(1).service(server).load(offered(1.5, 100.0)).run(130.0);
+        let tally = ran.client(0).tallies()[0].clone();
+        assert_eq!(tally.done + tally.failed.total(), tally.offered);
+        (tally.done as f64 / tally.offered as f64, tally.latency.quantile(0.9), tally.failed.of(Failure::Timeout))
+    };
+    let (done, p90, late) = overloaded(codel(Some(Span::from_millis(100))));
+    assert!((done - 1.0 / 1.5).abs() < 0.03 && p90 < Span::from_millis(500) && late == 0, "{done} {p90} {late}");
 }
 
 #[test]

@@ -231,6 +231,44 @@ fn the_calls_of_an_async_block_are_shown_and_take_no_time_of_the_request() {
     assert!(all.iter().all(|it| (it.1, it.2) == (2, 2) && it.0 >= Span::from_millis(100)), "{all:?}");
 }
 
+/// The time on critical paths that requests to `front` waited for a breaker, the time that they were late or between
+/// tries, and their number.
+fn held(services: &str, load: &str) -> (Span, Span, u64) {
+    let seen =
+        Seen::new((Span::ZERO, Span::ZERO, 0), |(held, others, requests): &mut (Span, Span, u64), of: Waterfall| {
+            assert_exact(&of, "breaker");
+            for piece in of.critical_path() {
+                match piece.kind {
+                    Kind::Breaker => *held += piece.to.since(piece.from),
+                    Kind::Retry | Kind::Client => *others += piece.to.since(piece.from),
+                    _ => {}
+                }
+            }
+            *requests += 1;
+        });
+    let experiment = meshsim_tests::parse(&format!(
+        "duration: 3s\nnodes: [ {{ name: n }} ]\nnetwork: {{ latency: 0ms, local: 0ms }}\nservices:\n{services}\n\
+         load: {{ users: {{ to: front, from: 1s, {load} }} }}\n"
+    ));
+    let mut simulation = Simulation::recorded(&experiment, seen).unwrap();
+    simulation.to(Time::ZERO + experiment.duration);
+    simulation.recorder().state
+}
+
+#[test]
+fn the_wait_at_a_circuit_breaker_is_a_part_of_the_time_of_a_request() {
+    // The last of three calls that are made together waits for two.
+    let services = "  front: { capacity: 9, endpoints: { get: { script: [ call: { to: back, count: 3, parallel: true } ] } } }\n  \
+                    back: { capacity: 9, breaker: { max_connections: 1 }, endpoints: { get: { script: [ sleep: 10ms ] } } }";
+    let found = held(services, "for: 1s, arrivals: { constant: 10/s }");
+    assert_eq!(found, (Span::from_millis(20) * 10, Span::ZERO, 10));
+    // Of requests that come each 100 ms and take 150, the second waits for 50, and the third for 100.
+    let services =
+        "  front: { capacity: 9, breaker: { max_connections: 1 }, endpoints: { get: { script: [ sleep: 150ms ] } } }";
+    let found = held(services, "for: 300ms, arrivals: { constant: 10/s }");
+    assert_eq!(found, (Span::from_millis(150), Span::ZERO, 3));
+}
+
 #[test]
 fn the_wait_for_a_connection_is_a_part_of_the_time_of_a_request() {
     let seen = Seen::new((Span::ZERO, 0), |(pool, requests): &mut (Span, u64), of: Waterfall| {

@@ -83,6 +83,10 @@ fn row(kind: Kind, of: &str, name: &str, second: u64, offered: u64, failed: u64)
         slots: Some(8.0),
         slots_in_use: Some(1.0),
         cores_in_use: Some(0.1),
+        cache_hits: None,
+        cache_misses: None,
+        messages_mean: None,
+        messages_max: None,
         slowest_request: None,
         slowest_at_s: None,
     }

@@ -293,6 +293,55 @@ load:
     assert!(p50.iter().all(|p50| *p50 < 80.0), "{p50:?} ms");
 }
 
+#[test]
+fn codel_refuses_alike() {
+    // One slot of 10 ms carries a hundred requests a second; 150 come.
+    let mesh = "
+duration: 8s
+nodes: [ { name: node } ]
+services:
+  web: { queue: 5000, shed: { codel: {} }, endpoints: { get: { script: [ sleep: 10ms ] } } }
+load:
+  users: { to: web, arrivals: { constant: 150/s }, from: 500ms, for: 6s }
+";
+    let runs = both("codel", mesh);
+    assert_alike(&runs, "/services/0/policies/shed_delay", 150.0);
+    assert_alike(&runs, "/loads/0/requests/done", 500.0);
+    // First in, first out would let the last ones wait for three seconds.
+    let max = [0, 1].map(|run| count(&runs[run], "/loads/0/requests/latency/max_ns") / 1e6);
+    assert!(max.iter().all(|max| *max < 1_500.0), "{max:?} ms");
+}
+
+#[test]
+fn slow_start_and_zone_weights_share_alike() {
+    let mesh = "
+duration: 9s
+nodes: [ { name: east, zone: east }, { name: west, zone: west } ]
+services:
+  young: { instances: 1, capacity: 100, slow_start: { window: 4s }, balancer: round_robin, endpoints: { get: { script: [ sleep: 2ms ] } } }
+  uneven: { instances: 2, capacity: 100, zone_weights: { east: 3 }, balancer: round_robin, endpoints: { get: { script: [ sleep: 2ms ] } } }
+operations: [ { at: 2s, extend: young, to: 2, rate: 1 } ]
+load:
+  a: { to: young, arrivals: { poisson: 150/s }, from: 2500ms, for: 4s }
+  b: { to: uneven, arrivals: { poisson: 100/s }, from: 500ms, for: 6s }
+";
+    let folder = both_in("slow-start", mesh);
+    let runs = arrived(&folder);
+    assert_alike_by_instance(&runs);
+    for run in &runs {
+        let shares = |service: &str| {
+            let counts: Vec<f64> = run.iter().filter(|((of, _), _)| of == service).map(|(_, count)| *count).collect();
+            assert_eq!(counts.len(), 2, "{run:?}");
+            counts.iter().map(|count| count / counts.iter().sum::<f64>()).collect::<Vec<_>>()
+        };
+        // The weight of the new instance rises evenly from 0.2 to 1, about: a third of the requests, and not a half.
+        let young = shares("young").into_iter().fold(1.0, f64::min);
+        assert!((0.28..0.44).contains(&young), "{young}");
+        // Three of four, to the east.
+        assert!((shares("uneven")[0] - 0.75).abs() < 0.05, "{:?}", shares("uneven"));
+    }
+}
+
 /// Requests that arrived at each instance of both runs in a folder, by service and name.
 fn arrived(folder: &Path) -> [BTreeMap<(String, String), f64>; 2] {
     ["sim", "live"].map(|run| {

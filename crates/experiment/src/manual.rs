@@ -47,7 +47,7 @@ impl Experiment {
             "operation",
             "write an operation, as in `{ scale: search, by: 2, times: 1 }`",
             text,
-            compile::operation,
+            |it, file, reporter| compile::operation(it, file, &self.mesh, reporter),
         )
     }
 

@@ -166,6 +166,12 @@ impl FailedAttempts {
         *count = count.saturating_add(1);
     }
 
+    /// Counts one less: the retry that was to follow it was not made.
+    pub fn withdraw(&mut self, failure: Failure) {
+        let count = &mut self.0[failure as usize];
+        *count = count.saturating_sub(1);
+    }
+
     /// Number of attempts that failed for this reason.
     pub fn of(&self, failure: Failure) -> u64 {
         self.0[failure as usize].into()

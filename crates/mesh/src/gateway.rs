@@ -117,7 +117,8 @@ impl Gateway {
             service: ask.service,
             endpoint: ask.endpoint,
             bytes: ask.bytes,
-            policy: ask.policy,
+            // External clients say for each request how they want it.
+            policy: ask.policy.own(),
             deadline: asked.at + ask.deadline.map_or(ASK_MAX, |deadline| deadline.min(ASK_MAX)),
             traced: ask.traced,
         };

@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned time, in nanoseconds |
 //! | [`TRY_ENDED`] | the caller | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
+//! | [`HELD`] | the caller | its number for the call, [shortened](short) | attempt, which a circuit breaker lets wait |
 //! | [`POOLED`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a connection |
 //! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
 //! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |
@@ -31,7 +32,9 @@ use crate::measure::Failure;
 pub const DUE: &str = "due";
 /// An attempt has ended for its caller.
 pub const TRY_ENDED: &str = "try_ended";
-/// An attempt waits for a connection.
+/// An attempt waits at its caller: a circuit breaker allows no more at the service.
+pub const HELD: &str = "held";
+/// An attempt waits for a connection to its instance.
 pub const POOLED: &str = "pooled";
 /// A request waits for a slot.
 pub const QUEUED: &str = "queued";
@@ -61,9 +64,10 @@ pub const LATE: &str = "late";
 pub const CUT: &str = "cut";
 
 /// All of these words.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 17] = [
     DUE,
     TRY_ENDED,
+    HELD,
     POOLED,
     QUEUED,
     SLOT,

@@ -154,7 +154,7 @@ impl Proxies {
                     }
                 }
                 if let Some(more) = route.more.as_mut().filter(|_| was.policies != is.policies) {
-                    more.policies.changed(is.policies.as_deref(), cx);
+                    more.policies.changed(was.policies.as_deref(), is.policies.as_deref(), cx);
                 }
             }
         }

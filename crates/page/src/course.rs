@@ -102,6 +102,11 @@ const OF_CALLERS: [Column; 4] = [
     ("hedges", Merge::Sum, |row| row.hedges.map(|n| n as f64)),
     ("limited", Merge::Sum, |row| Some(row.limited as f64)),
 ];
+const CACHES: [Column; 2] = [
+    ("cache_hits", Merge::Sum, |row| row.cache_hits.map(|n| n as f64)),
+    ("cache_misses", Merge::Sum, |row| row.cache_misses.map(|n| n as f64)),
+];
+const MESSAGES: [Column; 1] = [("messages_mean", Merge::Mean, |row| row.messages_mean)];
 const OF_INSTANCES: [Column; 2] =
     [("limited", Merge::Sum, |row| Some(row.limited as f64)), ("shed", Merge::Sum, |row| row.shed.map(|n| n as f64))];
 
@@ -109,7 +114,7 @@ fn columns(kind: Kind) -> &'static [&'static [Column]] {
     match kind {
         Kind::Load | Kind::Endpoint => &[&COUNTS, &REASONS, &LATENCY, &FLIGHT, &OF_CALLERS],
         Kind::Edge => &[&COUNTS, &OF_CALLERS],
-        Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES, &OF_INSTANCES],
+        Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES, &OF_INSTANCES, &CACHES, &MESSAGES],
         Kind::Version => &[&COUNTS, &LATENCY, &INSTANCES, &SLOTS],
         Kind::Instance => &[&COUNTS, &QUEUE, &QUEUE_MOST, &SLOTS],
         Kind::Node => &[&COUNTS, &SLOTS, &CORES],

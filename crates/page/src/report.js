@@ -136,18 +136,29 @@ function policiesOf(course, kind) {
   return sums;
 }
 
-/** A panel of columns for each of these counts, [name, values], that is not zero throughout. */
+/** Misses of caches and messages that wait, of all services, with what is said of them. */
+function storesOf(course) {
+  const [hits, misses, messages] = ['cache_hits', 'cache_misses', 'messages_mean'].map((kind) => policiesOf(course, kind));
+  const sum = (values) => values.reduce((all, it) => all + it, 0);
+  const share = Math.round(100 * sum(misses) / Math.max(sum(hits) + sum(misses), 1));
+  return [
+    ['misses', misses, `misses ${share} %`],
+    ['messages', messages, `messages ${figure(most(messages))}`],
+  ];
+}
+
+/** A panel of columns for each of these counts, [name, values, words], that is not zero throughout. */
 function eachToItsTop(frame, y, title, of, counts, look) {
   const [first, after] = frame.view.range;
-  const shown = counts.map(([name, values]) => [name, values, values.reduce((sum, it) => sum + (it ?? 0), 0)]).filter((it) => it[2]);
+  const shown = counts.map(([name, values, words]) => [name, values, values.reduce((sum, it) => sum + (it ?? 0), 0), words]).filter((it) => it[2]);
   if (!shown.length) return y;
   y = panelName(frame, y + 6, title, of, ...(shown.length > 1 ? ['each to its own top'] : []));
-  for (const [name, values, sum] of shown) {
+  for (const [name, values, sum, said] of shown) {
     const peak = most(values.slice(first, after)) || 1;
     rule(frame, frame.left, y + 24, frame.right, y + 24, 'axis');
     text(frame, frame.left - 8, y + 12, count(peak), 'end');
     columns(frame, y + 2, 22, peak, [[values, look]]);
-    const words = `${name.replace('_', ' ')} ${count(sum)}`;
+    const words = said ?? `${name.replace('_', ' ')} ${count(sum)}`;
     if (frame.isNarrow) text(frame, frame.left + 6, y + 13, words, 'ink label');
     else text(frame, frame.right + 10, y + 20, words, 'ink');
     y += 30;
@@ -241,6 +252,8 @@ function drawCourse(frame, run, chosen) {
   // Failures by reason, and what policies did, each to its own top.
   y = eachToItsTop(frame, y, 'Failed', 'by reason', REASONS.map((reason) => [reason, column(chosen, reason)]), 'failed');
   y = eachToItsTop(frame, y, 'Policies', 'callers, instances', POLICIES.map((kind) => [kind, policiesOf(course, kind)]), 'done');
+
+  y = eachToItsTop(frame, y, 'Caches, queues', 'all services', storesOf(course), 'done');
 
   // In flight.
   y = panelName(frame, y + 6, 'In flight', 'most in a window');

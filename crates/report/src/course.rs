@@ -231,6 +231,7 @@ fn row(
     let there = |sum_ns: u64| (!is_asked && kind != Kind::Edge).then(|| mean(sum_ns));
     let is_there = there(0).is_some();
     let by_callers = |group| (!is_there).then_some(window.policies.of_group(group));
+    let stores = window.stores.as_deref().copied().unwrap_or_default();
     let slowest = Some(window.slowest).filter(|_| window.done > 0);
     Row {
         kind,
@@ -272,6 +273,10 @@ fn row(
         slots: there(levels.slot_ns),
         slots_in_use: there(levels.busy_ns()),
         cores_in_use: there(levels.work_ns),
+        cache_hits: is_there.then_some(stores.hits),
+        cache_misses: is_there.then_some(stores.misses),
+        messages_mean: there(stores.messages_ns),
+        messages_max: stores.messages_max.get().filter(|_| is_there).map(u64::from),
         slowest_request: slowest.filter(|_| is_asked).map(|it| RequestId::number(it.request)),
         slowest_at_s: slowest.filter(|_| is_asked).map(|it| it.due.secs()),
     }

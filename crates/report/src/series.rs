@@ -144,6 +144,14 @@ pub struct Row {
     pub slots_in_use: Option<f64>,
     /// Busy cores, on average; of a slow machine, the number that would be busy on a normal one.
     pub cores_in_use: Option<f64>,
+    /// Look-ups in caches of scripts that found their key, in the window of the look-up; 0 where there is no cache.
+    pub cache_hits: Option<u64>,
+    /// The others.
+    pub cache_misses: Option<u64>,
+    /// Messages that wait to be delivered, on average; 0 where there is no queue.
+    pub messages_mean: Option<f64>,
+    /// Maximum of these at once; empty where it is unknown: where several instances had some.
+    pub messages_max: Option<u64>,
     /// Of the slowest request that was answered, its number among those that the load planned, from 0; of a load and an
     /// endpoint. `meshsim trace request RUN LOAD/NUMBER` shows where its time went.
     pub slowest_request: Option<u64>,
@@ -169,7 +177,7 @@ impl Row {
     }
 
     /// The values of the columns.
-    fn values(&self) -> [Value<'_>; 41] {
+    fn values(&self) -> [Value<'_>; 45] {
         [
             Value::Text(self.kind.as_str().into()),
             Value::Text(self.of.as_str().into()),
@@ -210,6 +218,10 @@ impl Row {
             Value::figure(self.slots),
             Value::figure(self.slots_in_use),
             Value::figure(self.cores_in_use),
+            Value::count(self.cache_hits),
+            Value::count(self.cache_misses),
+            Value::figure(self.messages_mean),
+            Value::count(self.messages_max),
             Value::count(self.slowest_request),
             Value::figure(self.slowest_at_s),
         ]
@@ -259,7 +271,7 @@ impl Series {
 }
 
 /// The columns, in the order of the fields of a [`Row`], and what they hold.
-const COLUMNS: [(&str, columns::Kind); 41] = [
+const COLUMNS: [(&str, columns::Kind); 45] = [
     ("kind", columns::Kind::Text),
     ("of", columns::Kind::Text),
     ("name", columns::Kind::Text),
@@ -299,6 +311,10 @@ const COLUMNS: [(&str, columns::Kind); 41] = [
     ("slots", columns::Kind::Figure),
     ("slots_in_use", columns::Kind::Figure),
     ("cores_in_use", columns::Kind::Figure),
+    ("cache_hits", columns::Kind::Count),
+    ("cache_misses", columns::Kind::Count),
+    ("messages_mean", columns::Kind::Figure),
+    ("messages_max", columns::Kind::Count),
     ("slowest_request", columns::Kind::Count),
     ("slowest_at_s", columns::Kind::Figure),
 ];
@@ -407,6 +423,10 @@ mod tests {
             slots: None,
             slots_in_use: Some(41.25),
             cores_in_use: Some(42.25),
+            cache_hits: Some(49),
+            cache_misses: Some(50),
+            messages_mean: Some(51.25),
+            messages_max: None,
             slowest_request: Some(u64::MAX),
             slowest_at_s: Some(44.25),
         }

@@ -86,6 +86,9 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     if reporter.is_clean() {
         let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
+        for it in &file.operations.value {
+            refuse_endless(it, file, &names, &mesh, reporter);
+        }
     }
     let (network, faults) = network::compile(file, &mesh, inputs, reporter);
     let parts = Parts::new(file, reporter);
@@ -98,9 +101,25 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
 }
 
 /// Compiles one operation next to a valid file.
-pub(crate) fn operation(it: &At<schema::Operation>, file: &File, reporter: &mut Reporter) -> Vec<Operation> {
+pub(crate) fn operation(
+    it: &At<schema::Operation>,
+    file: &File,
+    mesh: &Mesh,
+    reporter: &mut Reporter,
+) -> Vec<Operation> {
     let names = Names::new(file, reporter);
-    operation::one(it, file, &names, reporter)
+    let all = operation::one(it, file, &names, reporter);
+    refuse_endless(it, file, &names, mesh, reporter);
+    all
+}
+
+/// Reports an operation that makes calls never end.
+fn refuse_endless(it: &At<schema::Operation>, file: &File, names: &Names<'_>, mesh: &Mesh, reporter: &mut Reporter) {
+    if let schema::Operation::Set(it) = &it.value
+        && let Some((service, setting)) = set::compile(it, file, names, &mut Reporter::default())
+    {
+        set::refuse_endless(it, service, &setting, mesh, reporter);
+    }
 }
 
 /// Compiles one fault next to a valid file; it begins now.

@@ -10,8 +10,9 @@ use meshsim_mesh::policy::hedge::Hedge;
 use meshsim_mesh::policy::mirror::Mirror;
 use meshsim_mesh::policy::outlier::Outliers;
 use meshsim_mesh::policy::token_bucket::TokenBucket;
-use meshsim_mesh::policy::{CallRules, CallRulesId, ServicePolicies};
+use meshsim_mesh::policy::{CallChanges, CallRules, CallRulesId, RetryRules, ServicePolicies};
 use meshsim_mesh::serving::ServingPolicies;
+use meshsim_mesh::serving::codel::Codel;
 use meshsim_mesh::serving::priority::Shares;
 
 use super::Names;
@@ -57,7 +58,8 @@ pub(super) fn of_callers(
     let mirror = it.mirror.as_ref().and_then(|mirror| mirrored(mirror, it, names, reporter));
     let connections = it.connections.as_ref();
     let connections = connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
-    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections };
+    let calls = CallChanges::default();
+    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections, calls };
     (policies != ServicePolicies::default()).then(|| Box::new(policies))
 }
 
@@ -73,6 +75,9 @@ pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Opt
         time_left: shed.and_then(|it| it.time_left),
         shares,
         lifo_after: shed.and_then(|it| it.lifo_after),
+        codel: shed
+            .and_then(|it| it.codel.as_ref())
+            .map(|it| Codel { target: it.target, interval: at_least(it.interval, "interval", reporter) }),
     };
     (serving != ServingPolicies::default()).then(|| Box::new(serving))
 }
@@ -110,36 +115,72 @@ pub(super) fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> S
 
 /// Timeout, retries and further policies of a call or of a client.
 pub(super) fn of_call(
-    (timeout, retries, retry): (Timeout, u64, &schema::Retry),
+    (timeout, retries, it): (Timeout, u64, &schema::Retry),
     (hedge, fallback): (Option<&schema::Hedge>, Option<&At<String>>),
     (names, place): (&Names<'_>, Location),
     reporter: &mut Reporter,
 ) -> CallPolicy {
+    let RetryRules { retry, retry_on, other_instance, window_budget } = retry_rules(it, reporter);
     let rules = CallRules {
-        retry_on: retry.on.as_ref().map(|on| on.iter().map(|failure| failure.value).collect()),
-        other_instance: retry.other_instance.0 as u32,
-        budget: retry.window_budget.as_ref().map(|it| WindowBudget {
+        retry_on,
+        other_instance,
+        budget: window_budget,
+        hedge: hedge.map(hedged),
+        fallback: fallback.and_then(|it| fallen_back(it, names, reporter)),
+    };
+    let rules = number(rules, (names, place), reporter);
+    CallPolicy { timeout: timeout.0, retries: retries as u32, retry, rules }
+}
+
+/// The policies of calls of a service that an operation sets: those of the `key` of this call.
+pub(super) fn changed(
+    key: &str,
+    it: &schema::CallInFull,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> Option<CallChanges> {
+    let none = CallChanges::default();
+    Some(match key {
+        "timeout" => CallChanges { timeout: Some(it.timeout.0), ..none },
+        "retries" => CallChanges { retries: Some(it.retries.0 as u32), ..none },
+        "retry" => CallChanges { retry: Some(retry_rules(&it.retry, reporter)), ..none },
+        "hedge" => CallChanges { hedge: Some(it.hedge.as_ref().map(hedged)), ..none },
+        "fallback" => {
+            let fallback = it.fallback.as_ref().map(|it| fallen_back(it, names, reporter));
+            // Of one that could not be read, it was reported why.
+            CallChanges { fallback: Some(fallback.map_or(Some(None), |it| it.map(Some))?), ..none }
+        }
+        _ => return None,
+    })
+}
+
+fn retry_rules(it: &schema::Retry, reporter: &mut Reporter) -> RetryRules {
+    RetryRules {
+        retry: Retry {
+            backoff: it.backoff,
+            base: it.base,
+            cap: it.cap.unwrap_or(it.base * 10),
+            budget: it.budget.0,
+            budget_min: it.budget_min.0 as u32,
+        },
+        retry_on: it.on.as_ref().map(|on| on.iter().map(|failure| failure.value).collect()),
+        other_instance: it.other_instance.0 as u32,
+        window_budget: it.window_budget.as_ref().map(|it| WindowBudget {
             ttl: at_least(it.ttl, "ttl", reporter),
             ratio: it.ratio.0,
             min_per_s: it.min_per_s.0,
         }),
-        hedge: hedge.map(|it| Hedge { after: it.after, max: it.max.0 as u32, cancel: it.cancel }),
-        fallback: fallback.and_then(|it| match it.value.trim() {
-            "static" => Some(Fallback::Static),
-            _ => names.endpoint(it, reporter).map(|(service, endpoint)| Fallback::Call(service, endpoint)),
-        }),
-    };
-    CallPolicy {
-        timeout: timeout.0,
-        retries: retries as u32,
-        retry: Retry {
-            backoff: retry.backoff,
-            base: retry.base,
-            cap: retry.cap.unwrap_or(retry.base * 10),
-            budget: retry.budget.0,
-            budget_min: retry.budget_min.0 as u32,
-        },
-        rules: number(rules, (names, place), reporter),
+    }
+}
+
+fn hedged(it: &schema::Hedge) -> Hedge {
+    Hedge { after: it.after, max: it.max.0 as u32, cancel: it.cancel }
+}
+
+fn fallen_back(it: &At<String>, names: &Names<'_>, reporter: &mut Reporter) -> Option<Fallback> {
+    match it.value.trim() {
+        "static" => Some(Fallback::Static),
+        _ => names.endpoint(it, reporter).map(|(service, endpoint)| Fallback::Call(service, endpoint)),
     }
 }
 

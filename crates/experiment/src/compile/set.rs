@@ -1,8 +1,11 @@
 //! Settings of services that operations change.
 
+use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{ServiceId, Setting};
+use meshsim_mesh::policy::CallChanges;
 
-use super::{Names, nodes, service};
+use super::{Names, nodes, policy, service};
+use crate::graph;
 use crate::problem::{Reporter, all_of, nearest, shortened};
 use crate::schema::{self, File};
 use crate::section::{At, Field};
@@ -30,43 +33,74 @@ pub(super) fn compile(
         return None;
     }
     let (_, of_file) = file.services.value.entries.get(id.index())?;
-    let new = alone(key, it, reporter)?;
+    let mut service = of_file.clone();
+    let calls = match alone(key, it, reporter)? {
+        Alone::Service(new) => {
+            put(key, *new, &mut service);
+            CallChanges::default()
+        }
+        Alone::Call(call) => policy::changed(key, &call, names, reporter)?,
+    };
     let mut zones = vec![];
     // Problems of nodes have been reported.
     nodes(file, &mut zones, &mut Reporter::default());
-    let service = service::compile_service(&it.set, &with(key, new, of_file), (file, names, &zones), reporter);
-    Some((id, Setting::of(key, &service)?))
+    let mut compiled = service::compile_service(&it.set, &service, (file, names, &zones), reporter);
+    compiled.policies.get_or_insert_default().calls = calls;
+    Some((id, Setting::of(key, &compiled)?))
 }
 
-/// A service that has this key alone; `none` stands for a service without it.
-fn alone(key: &str, it: &schema::Set, reporter: &mut Reporter) -> Option<schema::Service> {
+/// Reports a mirror that makes calls never end, beside the mesh of the file.
+pub(super) fn refuse_endless(it: &schema::Set, of: ServiceId, setting: &Setting, mesh: &Mesh, reporter: &mut Reporter) {
+    if let Setting::Mirror(Some(_)) = setting {
+        let mut mesh = mesh.clone();
+        setting.apply(&mut mesh.services[of.index()]);
+        graph::refuse_endless(&mesh, &vec![it.set.place; mesh.services.len()], reporter);
+    }
+}
+
+/// What has a key that can be set, with this key alone.
+enum Alone {
+    Service(Box<schema::Service>),
+    /// A call of the service.
+    Call(Box<schema::CallInFull>),
+}
+
+/// The keys of calls.
+const OF_CALLS: [&str; 5] = ["timeout", "retries", "retry", "hedge", "fallback"];
+
+/// `none` stands for a service, or a call, without the key.
+fn alone(key: &str, it: &schema::Set, reporter: &mut Reporter) -> Option<Alone> {
     let place = it.set.place;
     let map = |entries| Node { place, value: Value::Map(entries) };
     let named = |text: &str| Key { text: text.to_owned(), place, invented: false };
-    let mut entries = vec![(named("endpoints"), map(vec![(named("any"), map(vec![]))]))];
-    if !matches!(&it.to.0.value, Value::Scalar { text, .. } if text == "none") {
+    let is_call = OF_CALLS.contains(&key);
+    let mut entries = match is_call {
+        true => vec![(named("to"), Node::scalar("any", place))],
+        false => vec![(named("endpoints"), map(vec![(named("any"), map(vec![]))]))],
+    };
+    let is_none = matches!(&it.to.0.value, Value::Scalar { text, .. } if text == "none");
+    // Of a call without a timeout, the file says so.
+    if !is_none || key == "timeout" {
         entries.push((named(key), it.to.0.clone()));
     }
-    schema::Service::decode(&map(entries), reporter)
+    let alone = map(entries);
+    Some(match is_call {
+        true => Alone::Call(Box::new(schema::CallInFull::decode(&alone, reporter)?)),
+        false => Alone::Service(Box::new(schema::Service::decode(&alone, reporter)?)),
+    })
 }
 
-/// A service of the file, with this key of the other.
-fn with(key: &str, new: schema::Service, of_file: &schema::Service) -> schema::Service {
-    let mut it = of_file.clone();
-    match key {
-        "balancer" => it.balancer = new.balancer,
-        "zone_routing" => it.zone_routing = new.zone_routing,
-        "panic_threshold" => it.panic_threshold = new.panic_threshold,
-        "slow_start" => it.slow_start = new.slow_start,
-        "split" => it.split = new.split,
-        "subset" => it.subset = new.subset,
-        "zone_weights" => it.zone_weights = new.zone_weights,
-        "breaker" => it.breaker = new.breaker,
-        "outlier_detection" => it.outlier_detection = new.outlier_detection,
-        "mirror" => it.mirror = new.mirror,
-        "rate_limit" => it.rate_limit = new.rate_limit,
-        "limit" => it.limit = new.limit,
-        _ => it.shed = new.shed,
-    }
-    it
+/// Gives a service the value of one key of another.
+macro_rules! put {
+    ($key:ident, $from:ident, $to:ident: $($field:ident)*) => {
+        match $key {
+            $(stringify!($field) => $to.$field = $from.$field,)*
+            _ => unreachable!("`{}` is a key of `Setting::KEYS`, of which a test sets each", $key),
+        }
+    };
+}
+
+fn put(key: &str, from: schema::Service, to: &mut schema::Service) {
+    put!(key, from, to: balancer zone_routing panic_threshold slow_start split subset zone_weights breaker
+        connections outlier_detection mirror rate_limit limit shed);
 }

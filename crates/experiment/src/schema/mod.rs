@@ -35,7 +35,7 @@ pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Set, Update};
 pub(crate) use policy::{Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
 pub use script::REPEATS_MAX;
-pub(crate) use script::{Branch, CacheOf, Choice, QueueOf, Retry, Step, Times};
+pub(crate) use script::{Branch, CacheOf, CallInFull, Choice, QueueOf, Retry, Step, Times};
 pub(crate) use service::{Endpoint, Service, SplitPart};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.

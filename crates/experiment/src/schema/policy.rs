@@ -114,6 +114,19 @@ section! {
         /// Serves the newest of the waiting requests first, once some have waited without a break for this long
         /// [default: never].
         optional lifo_after: Span;
+        /// CoDel: refuses the oldest of the waiting requests, ever faster, once requests have waited for longer than
+        /// `target` throughout an `interval` [default: never].
+        optional codel: Codel;
+    }
+}
+
+section! {
+    /// Controlled delay; the defaults are those of its authors.
+    struct Codel in "`codel`" {
+        /// Wait for a slot that is acceptable for long.
+        or target: Span = "5ms";
+        /// Time for which requests may wait longer than that, as in a burst; at least 1 ms.
+        or interval: At<Span> = "100ms";
     }
 }
 

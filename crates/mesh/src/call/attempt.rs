@@ -14,6 +14,7 @@ use crate::balance::hosts::Hosts;
 use crate::balance::narrow::{self, Scene};
 use crate::balance::{split, subset};
 use crate::impaired::{self, Sending};
+use crate::mark;
 use crate::measure::Failure;
 use crate::message::{Msg, Request, Tick};
 use crate::model::{Mesh, RETRIES_MAX};
@@ -53,7 +54,8 @@ impl<Owner: Copy> Caller<Owner> {
             Admission::Send => self.send(key, Some(of), (pool, &candidates), mesh, view, cx),
             Admission::Wait => {
                 call.extra().marks.count(PolicyEvent::Waited);
-                let until = policy::try_until(cx.now(), &call.callee.policy, call.callee.deadline);
+                cx.note(mark::HELD, mark::short(key.number()), call.attempt.into());
+                let until = policy::try_until(cx.now(), call.callee.policy.timeout_now(Some(of)), call.callee.deadline);
                 call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
                 None
             }
@@ -102,7 +104,7 @@ impl<Owner: Copy> Caller<Owner> {
                 arm_hedge(call.extra(), key, hedge, policies.hedge_delay(hedge), cx);
             }
         }
-        let until = policy::try_until(now, &call.callee.policy, call.callee.deadline);
+        let until = policy::try_until(now, call.callee.policy.timeout_now(of), call.callee.deadline);
         let sent = SentAttempt { to, pool, number: attempt, at: now, view: view.version };
         let timer = (until < Time::NEVER).then(|| cx.arm(until, tick));
         if call.sent.is_some() {
@@ -159,8 +161,9 @@ impl<Owner: Copy> Caller<Owner> {
         call.extra().hedge = None;
         let callee = call.callee;
         let of = policy::applied(mesh, &callee)?;
-        // Between two attempts there is nothing to hedge.
-        if call.sent.is_none() || call.attempt >= RETRIES_MAX {
+        // Between two attempts there is nothing to hedge; and hedges may have been taken away since it was armed.
+        let is_allowed = of.hedge().is_some_and(|hedge| call.extra().hedges < hedge.max);
+        if call.sent.is_none() || call.attempt >= RETRIES_MAX || !is_allowed {
             return None;
         }
         call.attempt += 1;
@@ -170,7 +173,7 @@ impl<Owner: Copy> Caller<Owner> {
         let counts = (route.retrying, route.active);
         let instances = route.policies().candidates(of, &all, cx.now());
         // The budget comes last, so that a hedge that is not sent takes nothing from it.
-        let retry = &callee.policy.retry;
+        let retry = callee.policy.retry_now(Some(of));
         let is_sent = !instances.is_empty()
             && route.policies().has_room(of, cx.now())
             && policy::may_retry(Some(of), Some(route.policies()), counts, retry, cx.now()).is_ok()

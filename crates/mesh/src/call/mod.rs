@@ -18,6 +18,7 @@ use crate::actors::MeshCx;
 use crate::balance::hosts::Hosts;
 use crate::balance::weights::Young;
 use crate::board::{self, Boards, LoadBoard};
+use crate::edge::Counted;
 use crate::measure::Failure;
 use crate::message::Reply;
 use crate::model::Mesh;
@@ -73,6 +74,8 @@ pub struct Caller<Owner> {
     boards: Option<Box<Boards>>,
     /// Instances in slow start; `None`: there are none.
     young: Option<Box<Young>>,
+    /// Copies for mirrors that have ended and are not counted yet; taken after each event.
+    copies: Vec<Counted>,
 }
 
 impl<Owner: Copy> Default for Caller<Owner> {
@@ -84,7 +87,20 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// No calls in flight, no instances known.
     pub fn new() -> Self {
-        Caller { calls: Slots::default(), proxies: Proxies::new(), hosts: None, boards: None, young: None }
+        Caller {
+            calls: Slots::default(),
+            proxies: Proxies::new(),
+            hosts: None,
+            boards: None,
+            young: None,
+            copies: Vec::new(),
+        }
+    }
+
+    /// The copies of calls that have ended since the last time, to be counted by edge.
+    #[inline]
+    pub(crate) fn take_copies(&mut self) -> Option<Vec<Counted>> {
+        (!self.copies.is_empty()).then(|| std::mem::take(&mut self.copies))
     }
 
     /// The proxies that call.
@@ -112,7 +128,11 @@ impl<Owner: Copy> Caller<Owner> {
         if self.calls.len() >= CALLS_MAX {
             return Some(CallOutcome::refused(owner, &callee, cx));
         }
-        let copy = policy::applied(mesh, &callee).and_then(|of| of.mirror()).and_then(|it| it.copy(&callee, mesh));
+        let of = policy::applied(mesh, &callee);
+        let timeout = callee.policy.timeout_now(of);
+        let copy = of.and_then(|of| of.mirror()).and_then(|it| it.copy(&callee, timeout, mesh));
+        // The call comes first where there is room for one.
+        let copy = copy.filter(|_| self.calls.len() + 2 <= CALLS_MAX);
         let key = self.begin(callee, Some(owner), proxy, mesh, cx);
         if copy.is_some() {
             self.calls[key].extra().marks.count(PolicyEvent::Mirrored);
@@ -214,7 +234,11 @@ impl<Owner: Copy> Caller<Owner> {
         view: &InstanceView,
         cx: &mut MeshCx<'_>,
     ) -> Option<CallOutcome<Owner>> {
-        self.calls.get_mut(key)?.timer = None;
+        let call = self.calls.get_mut(key)?;
+        call.timer = None;
+        if call.is_withdrawn(mesh) {
+            return self.withdraw(key, mesh, cx);
+        }
         self.attempt(key, mesh, view, cx)
     }
 

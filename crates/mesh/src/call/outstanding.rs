@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Time, Timer};
+use meshsim_actor::{Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::CallSpec;
 use crate::edge::{Counted, FailedAttempts};
-use crate::model::{CallPolicy, EndpointId, ServiceId};
+use crate::measure::Failure;
+use crate::model::{EndpointId, Mesh, ServiceId};
 use crate::path::Path;
-use crate::policy::Marks;
+use crate::policy::{self, Marks};
 use crate::proxy::{Pool, ProxyId};
 use crate::view::{InstanceRef, InstanceView};
 
@@ -31,6 +32,8 @@ pub(super) struct Outstanding<Owner> {
     pub(super) extra: Option<Box<Extra>>,
     /// The attempts that have failed while the call went on.
     pub(super) retried: FailedAttempts,
+    /// During a backoff, why the attempt before it failed.
+    pub(super) failed: Option<Failure>,
     pub(super) began: Time,
     /// The version that was drawn for it, if the service had a canary at its first attempt.
     pub(super) drawn: Option<Drawn>,
@@ -89,20 +92,37 @@ impl<Owner> Outstanding<Owner> {
             sent: None,
             extra: None,
             retried: FailedAttempts::default(),
+            failed: None,
             began,
             drawn: None,
         }
     }
 
     /// It has failed, and goes on as a call of another endpoint, without retries.
-    pub(super) fn falls_back(&mut self, failed: Counted, (service, endpoint): (ServiceId, EndpointId), now: Time) {
-        let policy = CallPolicy { retries: 0, rules: None, ..self.callee.policy };
-        self.callee = CallSpec { service, endpoint, policy, ..self.callee };
+    pub(super) fn falls_back(
+        &mut self,
+        failed: Counted,
+        (service, endpoint): (ServiceId, EndpointId),
+        timeout: Option<Span>,
+        now: Time,
+    ) {
+        self.callee = CallSpec { service, endpoint, policy: self.callee.policy.alone(timeout), ..self.callee };
         (self.retried, self.began, self.drawn) = (FailedAttempts::default(), now, None);
         // Late replies to the attempts before are told apart by their numbers.
         self.attempt += 1;
         let path = self.extra.as_mut().and_then(|extra| extra.path.take());
         self.extra = Some(Box::new(Extra { path, before: Some(Box::new(failed)), ..Extra::default() }));
+    }
+
+    /// Attempts after the first that are no hedges.
+    pub(super) fn retries(&self) -> u32 {
+        self.attempt - self.extra.as_ref().map_or(0, |extra| extra.hedges)
+    }
+
+    /// True if the retry for which it waits is one more than its service allows now.
+    pub(super) fn is_withdrawn(&self, mesh: &Mesh) -> bool {
+        let is_fallback = self.extra.as_ref().is_some_and(|extra| extra.before.is_some());
+        !is_fallback && self.retries() > self.callee.policy.retries_now(policy::applied(mesh, &self.callee))
     }
 
     /// Its rare state; made if there is none.

@@ -54,6 +54,18 @@ impl<Owner: Copy> Caller<Owner> {
         self.settle(key, end, mesh, cx)
     }
 
+    /// Ends a call that waits for a retry, as the attempt before it has ended: its retries were taken away meanwhile.
+    pub(super) fn withdraw(&mut self, key: CallKey, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<CallOutcome<Owner>> {
+        let call = self.calls.get_mut(key)?;
+        let failure = call.failed?;
+        call.retried.withdraw(failure);
+        call.attempt -= 1;
+        if call.attempt == 0 {
+            self.proxies.get(call.proxy).route(call.callee.service, mesh, cx).retrying -= 1;
+        }
+        self.settle(key, End { is_final: true, ..End::unsent(failure) }, mesh, cx)
+    }
+
     /// Ends an attempt, with success or failure: the call ends too, unless it may be retried.
     pub(super) fn settle(
         &mut self,
@@ -118,6 +130,7 @@ impl<Owner: Copy> Caller<Owner> {
                     route.retrying += 1;
                     call.attempt += 1;
                     call.retried.count(reason);
+                    call.failed = Some(reason);
                     note(true, cx);
                     call.timer = Some(cx.arm(at, Tick::Retry(key)));
                     return None;
@@ -152,7 +165,8 @@ impl<Owner: Copy> Caller<Owner> {
             && now < call.callee.deadline
         {
             note(true, cx);
-            call.falls_back(counted, (service, endpoint), now);
+            let timeout = call.callee.policy.timeout_now(of);
+            call.falls_back(counted, (service, endpoint), timeout, now);
             let callee = call.callee;
             call.timer = Some(cx.arm(now, Tick::Retry(key)));
             let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
@@ -167,7 +181,12 @@ impl<Owner: Copy> Caller<Owner> {
         note(false, cx);
         let (path, before) = call.extra.map_or_else(Default::default, |extra| (extra.path, extra.before));
         let is_static = fallback == Some(Fallback::Static);
-        let (owner, retries) = (call.owner?, call.attempt);
+        let Some(owner) = call.owner else {
+            // Clients count no edges.
+            self.copies.extend(counted.by.is_some().then_some(counted));
+            return None;
+        };
+        let retries = call.attempt;
         Some(CallOutcome {
             owner,
             call: key,
@@ -195,16 +214,15 @@ fn retry_at<Owner>(
 ) -> Result<Option<Time>, PolicyEvent> {
     let callee = &call.callee;
     let latest = call.attempt;
-    let hedges = call.extra.as_ref().map_or(0, |extra| extra.hedges);
-    let is_left =
-        latest - hedges < callee.policy.retries.min(RETRIES_MAX) && latest < RETRIES_MAX && now < callee.deadline;
+    let most = callee.policy.retries_now(of).min(RETRIES_MAX);
+    let is_left = call.retries() < most && latest < RETRIES_MAX && now < callee.deadline;
     if !is_left {
         return Ok(None);
     }
     if of.is_some_and(|of| !of.is_retried(reason)) {
         return Err(PolicyEvent::NotRetried);
     }
-    let retry = &callee.policy.retry;
+    let retry = callee.policy.retry_now(of);
     let counts = (route.retrying, route.active);
     let mut rng = callee.id.draws(mesh.seed, attempt, Draw::Backoff);
     let at = now + policy::backoff(latest + 1, retry, &mut rng);

@@ -116,6 +116,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ramp_from_one_rate_to_another_follows_its_slope_up_and_down() {
+        // 10 t + t^2 requests by t, and 30 t - t^2 / 2 in the 20 seconds after: 200 and 400 in all.
+        let planned = plan(Process::Constant, &[(10, 10.0, 30.0), (20, 30.0, 10.0)]);
+        assert_eq!(planned.len(), 600);
+        for (i, t) in planned.iter().enumerate() {
+            let grown =
+                if *t <= 10.0 { 10.0 * t + t * t } else { 200.0 + 30.0 * (t - 10.0) - (t - 10.0).powi(2) / 2.0 };
+            assert!((grown - (i as f64 + 0.5)).abs() < 1e-5, "request {i} at {t}: {grown}");
+        }
+        let poisson = plan(Process::Poisson, &[(100, 100.0, 300.0)]);
+        let first = poisson.iter().filter(|t| **t < 50.0).count() as f64;
+        // 7,500 and 12,500.
+        assert!(
+            (first - 7_500.0).abs() < 4.0 * 87.0 && (poisson.len() as f64 - 20_000.0).abs() < 4.0 * 142.0,
+            "{first}"
+        );
+    }
+
+    #[test]
     fn poisson_arrivals_have_the_rate_of_their_stage_and_independent_gaps() {
         let planned = plan(Process::Poisson, &[(100, 1000.0, 1000.0), (100, 100.0, 100.0)]);
         let first = planned.iter().filter(|t| **t < 100.0).count() as f64;

@@ -129,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn users_with_a_pace_begin_within_it_or_within_their_first_thought() {
+        let firsts = |think: u64, pacing: u64| {
+            let (think, pacing) = (Dist::Constant(Span::from_millis(think)), Some(Span::from_millis(pacing)));
+            let users = Users { count: 1000, think, pacing };
+            let mut firsts: Vec<f64> =
+                (0..1000).map(|user| User::default().come(&users, 7, (0, user), ms(500)).due.secs() - 0.5).collect();
+            firsts.sort_by(f64::total_cmp);
+            firsts
+        };
+        for (think, pacing) in [(0, 2000), (500, 2000), (2000, 500)] {
+            let firsts = firsts(think, pacing);
+            // Evenly over the longer of the two: the n-th of 1,000 is within four standard errors of n thousandths.
+            let is_even = |(n, at): (usize, &f64)| {
+                let share = n as f64 / 1000.0;
+                (at / 2.0 - share).abs() < 4.0 * (share * (1.0 - share) / 1000.0).sqrt() + 0.01
+            };
+            assert!(firsts.iter().enumerate().all(is_even), "{think} {pacing}: {firsts:?}");
+        }
+    }
+
+    #[test]
     fn instant_requests_of_a_user_are_spaced_and_have_their_own_numbers() {
         let users = Users { count: 3, think: Dist::Constant(Span::ZERO), pacing: None };
         let mut user = User::default();

@@ -18,7 +18,7 @@ use crate::model::Mesh;
 use crate::sparse::Scale;
 
 pub(crate) use watched::Watched;
-pub use window::{Levels, Most, Slowest, Window};
+pub use window::{Levels, Most, Slowest, Stores, Window};
 
 /// Maximum number of windows of one time series. In a longer run the windows double their length, and so on.
 pub const WINDOWS_MAX: usize = 600;
@@ -169,11 +169,11 @@ impl Course {
         if from.nanos() >= self.open_ns && to.nanos().saturating_sub(self.open_ns) <= self.shape.length_ns {
             return add(&mut self.open.levels, to.since(from).nanos());
         }
-        self.over_several(from, to, &mut add);
+        self.over_several(from, to, &mut |window, ns| add(&mut window.levels, ns));
     }
 
     #[inline(never)]
-    fn over_several(&mut self, from: Time, to: Time, add: &mut dyn FnMut(&mut Levels, u64)) {
+    fn over_several(&mut self, from: Time, to: Time, add: &mut dyn FnMut(&mut Window, u64)) {
         // From here on no window changes its length. An interval that ends with a window is not in the next.
         self.at(Time::from_nanos(to.nanos().saturating_sub(1)));
         let length_ns = self.shape.length_ns;
@@ -182,12 +182,21 @@ impl Course {
         loop {
             let end = (from.nanos() / length_ns).saturating_add(1).saturating_mul(length_ns);
             let end = Time::from_nanos(end).min(to);
-            add(&mut self.at(from).levels, end.since(from).nanos());
+            add(self.at(from), end.since(from).nanos());
             from = end;
             if from >= to {
                 return;
             }
         }
+    }
+
+    /// Adds messages that waited from one time to another.
+    pub(super) fn queued(&mut self, from: Time, to: Time, messages: u32) {
+        self.over_several(from, to, &mut |window, ns| {
+            let stores = window.stores();
+            Levels::stood(&mut stores.messages_ns, ns, messages.into());
+            stores.messages_max.reached(messages);
+        });
     }
 
     /// Adds the work of a processor between two times, evenly over that interval.

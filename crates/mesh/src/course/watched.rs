@@ -20,6 +20,10 @@ pub(super) struct Gauge {
     pub(super) ready: u32,
     /// Time until which slots and instances are counted: they seldom change.
     pub(super) staffed: Time,
+    /// Messages that wait.
+    pub(super) messages: u32,
+    /// Time until which they are counted.
+    pub(super) queued: Time,
 }
 
 /// A time series, and the current level.
@@ -32,7 +36,10 @@ pub(crate) struct Watched {
 impl Watched {
     /// Ends all levels.
     pub(crate) fn new(shape: Shape, now: Time) -> Self {
-        Watched { course: Course::new(shape), gauge: Gauge { counted: now, staffed: now, ..Gauge::default() } }
+        Watched {
+            course: Course::new(shape),
+            gauge: Gauge { counted: now, staffed: now, queued: now, ..Gauge::default() },
+        }
     }
 
     /// Counts the requests that were there until now: before that changes.
@@ -67,6 +74,20 @@ impl Watched {
         self.count_until(now);
         self.count_staff(now);
         (self.gauge.slots, self.gauge.ready) = change(self.gauge.slots, self.gauge.ready);
+    }
+
+    /// Counts the messages that waited until then.
+    fn count_messages(&mut self, until: Time) {
+        let (from, messages) = (std::mem::replace(&mut self.gauge.queued, until), self.gauge.messages);
+        if from < until && messages > 0 {
+            self.course.queued(from, until, messages);
+        }
+    }
+
+    /// So many messages wait from now on.
+    pub(crate) fn messages(&mut self, now: Time, change: impl FnOnce(u32) -> u32) {
+        self.count_messages(now);
+        self.gauge.messages = change(self.gauge.messages);
     }
 
     /// Counts an arrival, which waits or does not.
@@ -119,8 +140,11 @@ impl Watched {
 
     /// The machine went down, no earlier than something was last counted: nothing is there any more.
     pub(crate) fn clear(&mut self) {
+        let now = self.gauge.counted.max(self.gauge.queued);
         self.count_staff(self.gauge.counted);
-        self.gauge = Gauge { counted: self.gauge.counted, staffed: self.gauge.counted, ..Gauge::default() };
+        self.count_messages(now);
+        self.gauge =
+            Gauge { counted: self.gauge.counted, staffed: self.gauge.counted, queued: now, ..Gauge::default() };
     }
 
     /// The time series until `now`.
@@ -128,6 +152,7 @@ impl Watched {
         let mut watched = self.clone();
         watched.count_until(now);
         watched.count_staff(now);
+        watched.count_messages(now);
         watched.course
     }
 }

@@ -35,6 +35,21 @@ pub struct Window {
     pub other_sum_ns: u64,
     /// Actions of policies on those due.
     pub policies: PolicyCounts,
+    /// Caches and queues of messages; `None`: nothing happened in any.
+    pub stores: Option<Box<Stores>>,
+}
+
+/// Caches and queues of messages during a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stores {
+    /// Look-ups in caches that found their key, at the time of the look-up.
+    pub hits: u64,
+    /// The others.
+    pub misses: u64,
+    /// Messages that wait to be delivered, summed over the window's time, in nanoseconds.
+    pub messages_ns: u64,
+    /// Maximum of these at once.
+    pub messages_max: Most,
 }
 
 /// The slowest request of a window: by its latency, then the first that was due, then by number.
@@ -120,6 +135,9 @@ impl Window {
     pub fn later(&mut self, next: &Window) {
         self.levels.in_flight_max.later(next.levels.in_flight_max);
         self.levels.queue_max.later(next.levels.queue_max);
+        if let Some(next) = &next.stores {
+            self.stores().messages_max.later(next.messages_max);
+        }
         self.add(next);
     }
 
@@ -127,7 +145,15 @@ impl Window {
     pub fn beside(&mut self, other: &Window) {
         self.levels.in_flight_max.beside(other.levels.in_flight_max);
         self.levels.queue_max.beside(other.levels.queue_max);
+        if let Some(other) = &other.stores {
+            self.stores().messages_max.beside(other.messages_max);
+        }
         self.add(other);
+    }
+
+    /// Caches and queues; made if there is nothing of them yet.
+    pub(crate) fn stores(&mut self) -> &mut Stores {
+        self.stores.get_or_insert_default()
     }
 
     /// Adds the fields that add up whether both windows cover the same time or not.
@@ -153,6 +179,12 @@ impl Window {
             (&mut a.work_ns, b.work_ns),
         ] {
             *mine = mine.saturating_add(theirs);
+        }
+        if let Some(other) = &other.stores {
+            let mine = self.stores();
+            mine.hits = mine.hits.saturating_add(other.hits);
+            mine.misses = mine.misses.saturating_add(other.misses);
+            mine.messages_ns = mine.messages_ns.saturating_add(other.messages_ns);
         }
     }
 }

@@ -15,7 +15,8 @@ pub struct Queued {
     pub script: Vec<ScriptStep>,
 }
 
-/// A queue of messages, at each instance of its service. It is in memory: it is lost with the instance.
+/// A queue of messages, at each instance of its service, which is the broker: its messages survive the death of the
+/// instances that its consumers call, and are delivered again. It is in memory: it is lost with its own instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// Messages that are consumed concurrently; the others wait, the first published first.

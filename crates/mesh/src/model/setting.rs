@@ -1,4 +1,4 @@
-//! Settings of a service that may change while it runs: how callers choose and hold back, what instances refuse.
+//! Settings of a service that may change while it runs: how callers choose, hold back and retry, what instances refuse.
 //!
 //! An operation sets one of them. The coordinator keeps all that were set and tells them with the instance view, so
 //! that each caller and each node has them in the order in which they were set, whatever the network loses.
@@ -9,47 +9,21 @@ use std::sync::{Arc, Weak};
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, CHOICES_MAX, Choices, MAGLEV_MAX, Mesh, Part, RING_MAX, Selection, Service, ServiceId};
-use super::{SlowStart, ZoneRouting};
-use crate::policy::ServicePolicies;
+use super::{Balancer, CHOICES_MAX, Choices, MAGLEV_MAX, Mesh, Part, RETRIES_MAX, RING_MAX, Selection, Service};
+use super::{ServiceId, SlowStart, ZoneRouting};
 use crate::policy::breaker::Breaker;
+use crate::policy::budget::WindowBudget;
+use crate::policy::connections::Connections;
+use crate::policy::fallback::Fallback;
+use crate::policy::hedge::{HEDGES_MAX, Hedge, HedgeAfter};
 use crate::policy::mirror::Mirror;
 use crate::policy::outlier::Outliers;
 use crate::policy::token_bucket::TokenBucket;
+use crate::policy::{RetryRules, ServicePolicies};
 use crate::serving::ServingPolicies;
+use crate::serving::codel::Codel;
 use crate::serving::limit::Limit;
 use crate::serving::priority::Shares;
-
-/// One setting, with its value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Setting {
-    /// [`Service::balancer`].
-    Balancer(Balancer),
-    /// [`Selection::zones`].
-    ZoneRouting(Option<ZoneRouting>),
-    /// [`Selection::panic_threshold`], and [`Outliers::panic_threshold`].
-    PanicThreshold(f64, Option<f64>),
-    /// [`Selection::slow_start`].
-    SlowStart(Option<SlowStart>),
-    /// [`Selection::split`].
-    Split(Vec<Part>),
-    /// [`Selection::subset`].
-    Subset(Option<u32>),
-    /// [`Selection::zone_weights`].
-    ZoneWeights(Vec<f64>),
-    /// [`ServicePolicies::breaker`].
-    Breaker(Option<Breaker>),
-    /// [`ServicePolicies::outliers`].
-    Outliers(Option<Outliers>),
-    /// [`ServicePolicies::mirror`].
-    Mirror(Option<Mirror>),
-    /// [`ServicePolicies::rate_limit`] and [`ServingPolicies::rate_limit`].
-    RateLimit(Option<TokenBucket>, Option<TokenBucket>),
-    /// [`ServingPolicies::limit`].
-    Limit(Option<Limit>),
-    /// [`ServingPolicies::time_left`], [`ServingPolicies::shares`] and [`ServingPolicies::lifo_after`].
-    Shed(Option<Span>, Option<Shares>, Option<Span>),
-}
 
 /// Settings by service, each of a service once, in the order in which they were set last.
 pub type Settings = Vec<(ServiceId, Setting)>;
@@ -57,101 +31,132 @@ pub type Settings = Vec<(ServiceId, Setting)>;
 /// Most parts of a split.
 const PARTS_MAX: usize = 1_000;
 
-impl Setting {
-    /// The keys of the experiment file that can be set.
-    pub const KEYS: [&str; 13] = [
-        "balancer",
-        "zone_routing",
-        "panic_threshold",
-        "slow_start",
-        "split",
-        "subset",
-        "zone_weights",
-        "breaker",
-        "outlier_detection",
-        "mirror",
-        "rate_limit",
-        "limit",
-        "shed",
-    ];
+/// The parts of a service that settings change.
+struct Parts {
+    balancer: Balancer,
+    selection: Selection,
+    policies: ServicePolicies,
+    serving: ServingPolicies,
+    /// [`Outliers::panic_threshold`]. In the file it is a key beside that of outlier detection.
+    ejected_threshold: Option<f64>,
+}
 
-    /// The setting with this key, as a service has it; `None` if it has no such key.
-    pub fn of(key: &str, service: &Service) -> Option<Setting> {
-        let selection = service.selection.as_deref().cloned().unwrap_or_default();
+impl Parts {
+    fn of(service: &Service) -> Self {
         let policies = service.policies.as_deref().cloned().unwrap_or_default();
-        let serving = service.serving.as_deref().cloned().unwrap_or_default();
-        Some(match key {
-            "balancer" => Setting::Balancer(service.balancer),
-            "zone_routing" => Setting::ZoneRouting(selection.zones),
-            "panic_threshold" => {
-                Setting::PanicThreshold(selection.panic_threshold, policies.outliers.map(|it| it.panic_threshold))
-            }
-            "slow_start" => Setting::SlowStart(selection.slow_start),
-            "split" => Setting::Split(selection.split),
-            "subset" => Setting::Subset(selection.subset),
-            "zone_weights" => Setting::ZoneWeights(selection.zone_weights),
-            "breaker" => Setting::Breaker(policies.breaker),
-            "outlier_detection" => Setting::Outliers(policies.outliers),
-            "mirror" => Setting::Mirror(policies.mirror),
-            "rate_limit" => Setting::RateLimit(policies.rate_limit, serving.rate_limit),
-            "limit" => Setting::Limit(serving.limit),
-            "shed" => Setting::Shed(serving.time_left, serving.shares, serving.lifo_after),
-            _ => return None,
-        })
-    }
-
-    /// Its key in the experiment file.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Setting::Balancer(_) => "balancer",
-            Setting::ZoneRouting(_) => "zone_routing",
-            Setting::PanicThreshold(..) => "panic_threshold",
-            Setting::SlowStart(_) => "slow_start",
-            Setting::Split(_) => "split",
-            Setting::Subset(_) => "subset",
-            Setting::ZoneWeights(_) => "zone_weights",
-            Setting::Breaker(_) => "breaker",
-            Setting::Outliers(_) => "outlier_detection",
-            Setting::Mirror(_) => "mirror",
-            Setting::RateLimit(..) => "rate_limit",
-            Setting::Limit(_) => "limit",
-            Setting::Shed(..) => "shed",
+        Parts {
+            balancer: service.balancer,
+            selection: service.selection.as_deref().cloned().unwrap_or_default(),
+            ejected_threshold: policies.outliers.map(|it| it.panic_threshold),
+            policies,
+            serving: service.serving.as_deref().cloned().unwrap_or_default(),
         }
     }
 
-    fn apply(&self, service: &mut Service) {
-        let mut selection = service.selection.as_deref().cloned().unwrap_or_default();
-        let mut policies = service.policies.as_deref().cloned().unwrap_or_default();
-        let mut serving = service.serving.as_deref().cloned().unwrap_or_default();
-        match self.clone() {
-            Setting::Balancer(balancer) => service.balancer = balancer,
-            Setting::ZoneRouting(zones) => selection.zones = zones,
-            Setting::PanicThreshold(ready, left) => {
-                selection.panic_threshold = ready;
-                if let (Some(outliers), Some(left)) = (&mut policies.outliers, left) {
-                    outliers.panic_threshold = left;
-                }
-            }
-            Setting::SlowStart(slow_start) => selection.slow_start = slow_start,
-            Setting::Split(split) => selection.split = split,
-            Setting::Subset(subset) => selection.subset = subset,
-            Setting::ZoneWeights(weights) => selection.zone_weights = weights,
-            Setting::Breaker(breaker) => policies.breaker = breaker,
-            Setting::Outliers(outliers) => policies.outliers = outliers,
-            Setting::Mirror(mirror) => policies.mirror = mirror,
-            Setting::RateLimit(of_caller, of_instance) => {
-                (policies.rate_limit, serving.rate_limit) = (of_caller, of_instance);
-            }
-            Setting::Limit(limit) => serving.limit = limit,
-            Setting::Shed(time_left, shares, lifo_after) => {
-                (serving.time_left, serving.shares, serving.lifo_after) = (time_left, shares, lifo_after);
-            }
+    fn into_service(self, service: &mut Service) {
+        let Parts { balancer, selection, mut policies, serving, ejected_threshold } = self;
+        if let (Some(outliers), Some(threshold)) = (&mut policies.outliers, ejected_threshold) {
+            outliers.panic_threshold = threshold;
         }
+        service.balancer = balancer;
         service.selection = (selection != Selection::default()).then(|| Box::new(selection));
         service.policies = (policies != ServicePolicies::default()).then(|| Box::new(policies));
         service.serving = (serving != ServingPolicies::default()).then(|| Box::new(serving));
     }
+}
 
+/// Makes [`Setting`] of a table: the key in the experiment file, the variant, and the fields of [`Parts`] that it sets.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $key:literal => $name:ident($($value:ident: $of:ty = $($field:ident).+),+),)*) => {
+        /// One setting, with its value.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Setting {
+            $($(#[$doc])* $name($($of),+),)*
+        }
+
+        impl Setting {
+            /// The keys of the experiment file that can be set.
+            pub const KEYS: [&str; [$($key),*].len()] = [$($key),*];
+
+            /// The setting with this key, as a service has it; `None` if it has no such key.
+            pub fn of(key: &str, service: &Service) -> Option<Setting> {
+                let parts = Parts::of(service);
+                match key {
+                    $($key => Some(Setting::$name($(parts.$($field).+),+)),)*
+                    _ => None,
+                }
+            }
+
+            /// Its key in the experiment file.
+            pub fn key(&self) -> &'static str {
+                match self {
+                    $(Setting::$name(..) => $key,)*
+                }
+            }
+
+            /// Gives it to a service.
+            pub fn apply(&self, service: &mut Service) {
+                let mut parts = Parts::of(service);
+                match self.clone() {
+                    $(Setting::$name($($value),+) => { $(parts.$($field).+ = $value;)+ })*
+                }
+                parts.into_service(service);
+            }
+        }
+    };
+}
+
+settings! {
+    /// [`Service::balancer`].
+    "balancer" => Balancer(it: Balancer = balancer),
+    /// [`Selection::zones`].
+    "zone_routing" => ZoneRouting(it: Option<ZoneRouting> = selection.zones),
+    /// [`Selection::panic_threshold`], and [`Outliers::panic_threshold`].
+    "panic_threshold" => PanicThreshold(ready: f64 = selection.panic_threshold, left: Option<f64> = ejected_threshold),
+    /// [`Selection::slow_start`].
+    "slow_start" => SlowStart(it: Option<SlowStart> = selection.slow_start),
+    /// [`Selection::split`].
+    "split" => Split(it: Vec<Part> = selection.split),
+    /// [`Selection::subset`].
+    "subset" => Subset(it: Option<u32> = selection.subset),
+    /// [`Selection::zone_weights`].
+    "zone_weights" => ZoneWeights(it: Vec<f64> = selection.zone_weights),
+    /// [`ServicePolicies::breaker`].
+    "breaker" => Breaker(it: Option<Breaker> = policies.breaker),
+    /// [`ServicePolicies::outliers`].
+    "outlier_detection" => Outliers(it: Option<Outliers> = policies.outliers),
+    /// [`ServicePolicies::mirror`].
+    "mirror" => Mirror(it: Option<Mirror> = policies.mirror),
+    /// [`ServicePolicies::rate_limit`] and [`ServingPolicies::rate_limit`].
+    "rate_limit" => RateLimit(
+        caller: Option<TokenBucket> = policies.rate_limit,
+        instance: Option<TokenBucket> = serving.rate_limit
+    ),
+    /// [`ServingPolicies::limit`].
+    "limit" => Limit(it: Option<Limit> = serving.limit),
+    /// [`ServingPolicies::time_left`], [`ServingPolicies::shares`], [`ServingPolicies::lifo_after`] and
+    /// [`ServingPolicies::codel`].
+    "shed" => Shed(
+        time_left: Option<Span> = serving.time_left,
+        shares: Option<Shares> = serving.shares,
+        lifo_after: Option<Span> = serving.lifo_after,
+        codel: Option<Codel> = serving.codel
+    ),
+    /// [`ServicePolicies::connections`].
+    "connections" => Connections(it: Option<Connections> = policies.connections),
+    /// [`CallChanges::timeout`](crate::policy::CallChanges::timeout).
+    "timeout" => Timeout(it: Option<Option<Span>> = policies.calls.timeout),
+    /// [`CallChanges::retries`](crate::policy::CallChanges::retries).
+    "retries" => Retries(it: Option<u32> = policies.calls.retries),
+    /// [`CallChanges::retry`](crate::policy::CallChanges::retry).
+    "retry" => Retry(it: Option<RetryRules> = policies.calls.retry),
+    /// [`CallChanges::hedge`](crate::policy::CallChanges::hedge).
+    "hedge" => Hedge(it: Option<Option<Hedge>> = policies.calls.hedge),
+    /// [`CallChanges::fallback`](crate::policy::CallChanges::fallback).
+    "fallback" => Fallback(it: Option<Option<Fallback>> = policies.calls.fallback),
+}
+
+impl Setting {
     /// True if it is such as an experiment file may have.
     pub fn is_sound(&self, service: ServiceId, mesh: &Mesh) -> bool {
         let Some(its) = mesh.services.get(service.index()) else { return false };
@@ -194,7 +199,28 @@ impl Setting {
                     && it.min_rtt_requests > 0
                     && (1..=it.max_limit).contains(&it.min_limit)
             }
-            Setting::Shed(_, shares, _) => shares.is_none_or(|Shares(all)| all.into_iter().all(is_share)),
+            Setting::Connections(it) => it.is_none_or(|it| it.max > 0),
+            Setting::Timeout(_) => true,
+            Setting::Retries(it) => it.is_none_or(|it| it <= RETRIES_MAX),
+            Setting::Retry(it) => it.is_none_or(|it| {
+                let is_budget = |budget: WindowBudget| {
+                    let is_amount = |amount: f64| amount.is_finite() && amount >= 0.0;
+                    is_long(budget.ttl) && is_amount(budget.ratio) && is_amount(budget.min_per_s)
+                };
+                it.retry.budget.is_none_or(is_share) && it.window_budget.is_none_or(is_budget)
+            }),
+            Setting::Hedge(it) => it.flatten().is_none_or(|it| {
+                let is_quantile = |after| !matches!(after, HedgeAfter::Quantile(share) if !is_share(share));
+                (1..=HEDGES_MAX).contains(&it.max) && is_quantile(it.after)
+            }),
+            Setting::Fallback(it) => it.flatten().is_none_or(|it| match it {
+                Fallback::Static => true,
+                Fallback::Call(to, endpoint) => mesh.has_endpoint(to, endpoint),
+            }),
+            Setting::Shed(_, shares, _, codel) => {
+                shares.is_none_or(|Shares(all)| all.into_iter().all(is_share))
+                    && codel.is_none_or(|it| !it.interval.is_zero())
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::message::{Request, Tick};
 use crate::model::ServiceId;
 use crate::path::Hop;
 use crate::policy::PolicyEvent;
-use crate::serving::{self, Arrival};
+use crate::serving::{self, Arrival, Taken};
 
 impl Node {
     /// A request arrives: it gets a slot, waits for one, or is refused.
@@ -160,9 +160,17 @@ impl Node {
                 return;
             }
             let of = self.mesh.service(service).serving.as_deref();
-            let Some(next) = instance.take(of, cx.now()) else { return hosted.remove_if_closed(at, cx) };
+            let taken = instance.take(of, |task| work.tasks[task].arrived, cx.now());
+            let Some(taken) = taken else { return hosted.remove_if_closed(at, cx) };
             let place = instance.place;
             hosted.places.leaves_queue(place, cx.now());
+            let next = match taken {
+                Taken::Served(next) => next,
+                Taken::Refused(late) => {
+                    self.shed(late, PolicyEvent::ShedDelay, cx);
+                    continue;
+                }
+            };
             let deadline = work.tasks[next].request.deadline;
             if deadline <= cx.now() {
                 // Its deadline passed in the queue; the waiting time still counts.

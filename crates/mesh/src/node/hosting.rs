@@ -26,7 +26,7 @@ use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
 use crate::proxy::ProxyId;
-use crate::serving::{Guard, ServingPolicies};
+use crate::serving::{Guard, ServingPolicies, Taken};
 
 /// Bound on the instances of a node, over all services; the node creates none beyond it. It bounds memory, and is far
 /// above that of a real machine.
@@ -113,11 +113,16 @@ impl Instance {
         }
     }
 
-    /// Takes the request that gets the next slot out of the queue.
-    pub(super) fn take(&mut self, of: Option<&ServingPolicies>, now: Time) -> Option<TaskKey> {
-        match (of, &self.guard) {
-            (Some(of), Some(guard)) => guard.take(of, &mut self.queue, now),
-            _ => self.queue.pop_front(),
+    /// Takes a request out of the queue, now that a slot is free. `arrived` says when one came.
+    pub(super) fn take(
+        &mut self,
+        of: Option<&ServingPolicies>,
+        arrived: impl Fn(TaskKey) -> Time,
+        now: Time,
+    ) -> Option<Taken<TaskKey>> {
+        match (of, &mut self.guard) {
+            (Some(of), Some(guard)) => guard.take(of, &mut self.queue, arrived, now),
+            _ => self.queue.pop_front().map(Taken::Served),
         }
     }
 

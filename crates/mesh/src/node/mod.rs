@@ -194,6 +194,7 @@ impl Node {
                 }
             },
         }
+        self.count_copies();
         // Whatever it was: once for all that has begun and ended by it.
         if let Some(work) = &mut self.work {
             work.processor.settle(cx);

@@ -105,6 +105,11 @@ impl Places {
         self.at(place).came(waits, now);
     }
 
+    /// More messages wait, or fewer.
+    pub(super) fn messages(&mut self, place: u32, now: Time, more: i32) {
+        self.at(place).messages(now, |waiting| waiting.saturating_add_signed(more));
+    }
+
     /// Counts the end of a wait.
     pub(super) fn leaves_queue(&mut self, place: u32, now: Time) {
         self.at(place).leaves_queue(now);

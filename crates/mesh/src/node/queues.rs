@@ -86,6 +86,7 @@ impl Work {
         let instance = &mut hosted.instances[at];
         instance.blocks += 1;
         instance.queue_of(step).waiting.push_back(key);
+        hosted.places.messages(self.tasks[key].place, now, 1);
         Ok(self.deliver(hosted, at, step, queue, cx))
     }
 
@@ -110,6 +111,7 @@ impl Work {
         message.is_running = true;
         message.timer = Some(cx.arm(cx.now() + queue.visibility, Tick::Visible(key)));
         let (deliveries, published) = (message.deliveries, task.arrived);
+        hosted.places.messages(task.place, cx.now(), -1);
         task.failure = None;
         task.request.id = message.id.call(task.request.attempt, step.1, deliveries);
         if let Some(counts) = counts(hosted, published) {
@@ -141,7 +143,7 @@ impl Node {
         let Some(work) = &mut self.work else { return };
         let Some(task) = work.tasks.get_mut(key) else { return };
         let Some(queue) = queue_of(task, &self.mesh) else { return };
-        let (service, ordinal) = (task.request.service, task.request.ordinal);
+        let (service, ordinal, place) = (task.request.service, task.request.ordinal, task.place);
         let Role::Message(message) = &mut task.role else { return };
         message.timer = None;
         let (step, is_dead) = (message.step, message.deliveries >= queue.deliveries);
@@ -155,6 +157,7 @@ impl Node {
             && let Ok(at) = hosted.find(ordinal)
         {
             hosted.instances[at].queue_of(step).waiting.push_back(key);
+            hosted.places.messages(place, cx.now(), 1);
         }
         if let Some(frame) = self.go_on(key, was_running, is_dead.then_some(Some(Failure::Timeout)), cx) {
             self.run(frame, cx);
@@ -196,6 +199,12 @@ impl Node {
 }
 
 impl super::hosting::Instance {
+    /// Messages that wait in its queues.
+    pub(super) fn waiting_messages(&self) -> i32 {
+        let queues = self.kept.iter().flat_map(|kept| kept.queues.0.values());
+        queues.map(|queue| queue.waiting.len() as i32).sum()
+    }
+
     fn queue_of(&mut self, step: StepAt) -> &mut InstanceQueue {
         self.kept.get_or_insert_default().queues.0.entry(step).or_default()
     }

@@ -160,6 +160,8 @@ impl Node {
                         served.caches.hits += u64::from(is_hit);
                         served.caches.misses += u64::from(!is_hit);
                     }
+                    let stores = hosted.places.course(task.place).at(cx.now()).stores();
+                    *(if is_hit { &mut stores.hits } else { &mut stores.misses }) += 1;
                     if !is_hit {
                         frame.pc += 1;
                         continue;

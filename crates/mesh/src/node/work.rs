@@ -16,7 +16,7 @@ use super::{Node, detached};
 use crate::actors::MeshCx;
 use crate::call::{CallOutcome, Caller};
 use crate::course::{Course, Shape};
-use crate::edge::Used;
+use crate::edge::{Counted, Used};
 use crate::impaired;
 use crate::mark;
 use crate::measure::Failure;
@@ -223,6 +223,10 @@ impl Node {
                 hosted.places.leaves_queue(hosted.instances[at].place, now);
                 hosted.waited(arrived, now);
             }
+            let (place, messages) = (hosted.instances[at].place, hosted.instances[at].waiting_messages());
+            if messages > 0 {
+                hosted.places.messages(place, now, -messages);
+            }
             for (_, key) in tasks {
                 let Some(mut task) = work.remove(key) else { continue };
                 let failure = Some(Failure::Cut);
@@ -264,6 +268,15 @@ impl Node {
             && let Some(task) = work.frames.get(done.frame).and_then(|frame| work.tasks.get(frame.task))
         {
             hosted.gauge_work(task.request.ordinal, done.worked);
+        }
+    }
+
+    /// Counts the copies of calls that have ended.
+    #[inline]
+    pub(super) fn count_copies(&mut self) {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+        for counted in work.calls.take_copies().into_iter().flatten() {
+            count_by_edge(hosting, &counted, &self.mesh);
         }
     }
 
@@ -327,12 +340,14 @@ impl Node {
 
 /// Counts a call that has ended, for the service that made it.
 pub(super) fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mesh) {
-    for counted in ended.counted() {
-        if let Some(hosted) = counted.by.and_then(|service| hosting.get(service)) {
-            let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
-            let counts = hosted.measured(counted.began).is_some();
-            hosted.served.calls.entry(counted.edge).or_insert_with(unused).count(counted, counts);
-        }
+    ended.counted().for_each(|counted| count_by_edge(hosting, counted, mesh));
+}
+
+fn count_by_edge(hosting: &mut HostedServices, counted: &Counted, mesh: &Mesh) {
+    if let Some(hosted) = counted.by.and_then(|service| hosting.get(service)) {
+        let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
+        let counts = hosted.measured(counted.began).is_some();
+        hosted.served.calls.entry(counted.edge).or_insert_with(unused).count(counted, counts);
     }
 }
 

@@ -99,14 +99,13 @@ impl State {
             ended.end,
             AttemptEnd::Cancelled | AttemptEnd::Failed(Failure::Timeout | Failure::Lost | Failure::NoInstance)
         );
-        match (here.waiting.pop_front(), is_closed) {
-            (Some(next), _) => {
-                let wait = if is_closed { of.set_up } else { Span::ZERO };
-                here.busy.insert(next);
-                cx.arm(cx.now() + wait, Tick::Send { call: next.0, attempt: next.1 });
+        // Above a maximum that was lowered meanwhile, the connection is closed.
+        if here.busy.len() < of.max as usize {
+            match (here.waiting.pop_front(), is_closed) {
+                (Some(next), _) => here.give(next, if is_closed { of.set_up } else { Span::ZERO }, cx),
+                (None, false) => here.idle.push_back(cx.now()),
+                (None, true) => {}
             }
-            (None, false) => here.idle.push_back(cx.now()),
-            (None, true) => {}
         }
         here.close_idle(of, cx.now());
         if here.busy.is_empty() && here.idle.is_empty() {
@@ -115,7 +114,30 @@ impl State {
     }
 }
 
+impl State {
+    /// The settings have changed; `None`: connections are open at once and without limit. Attempts that wait go on as
+    /// the new ones allow, and those that have a connection keep it.
+    pub(super) fn changed(&mut self, of: Option<&Connections>, cx: &mut MeshCx<'_>) {
+        let (max, set_up) = of.map_or((usize::MAX, Span::ZERO), |of| (of.max as usize, of.set_up));
+        for here in self.0.values_mut() {
+            while here.busy.len() < max
+                && let Some(next) = here.waiting.pop_front()
+            {
+                here.give(next, set_up, cx);
+            }
+            let room = max.saturating_sub(here.busy.len());
+            here.idle.drain(..here.idle.len().saturating_sub(room));
+        }
+    }
+}
+
 impl OfInstance {
+    /// Gives an attempt that has waited a connection, which is open after a time.
+    fn give(&mut self, next: Attempt, after: Span, cx: &mut MeshCx<'_>) {
+        self.busy.insert(next);
+        cx.arm(cx.now() + after, Tick::Send { call: next.0, attempt: next.1 });
+    }
+
     fn close_idle(&mut self, of: &Connections, now: Time) {
         let Some(most) = of.idle else { return };
         while self.idle.front().is_some_and(|since| now.since(*since) >= most) {

@@ -45,11 +45,13 @@ pub enum PolicyEvent {
     Connected,
     /// An attempt waited for a connection to its instance.
     Pooled,
+    /// An instance refused a request that had waited in its queue: requests waited for too long.
+    ShedDelay,
 }
 
 impl PolicyEvent {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyEvent; 20] = [
+    pub const ALL: [PolicyEvent; 21] = [
         PolicyEvent::OverflowRequests,
         PolicyEvent::OverflowPending,
         PolicyEvent::OverflowRetries,
@@ -70,6 +72,7 @@ impl PolicyEvent {
         PolicyEvent::FellBack,
         PolicyEvent::Connected,
         PolicyEvent::Pooled,
+        PolicyEvent::ShedDelay,
     ];
 
     /// Key in `summary.json`.
@@ -95,6 +98,7 @@ impl PolicyEvent {
             PolicyEvent::FellBack => "fallbacks",
             PolicyEvent::Connected => "connections_opened",
             PolicyEvent::Pooled => "waited_in_pool",
+            PolicyEvent::ShedDelay => "shed_delay",
         }
     }
 
@@ -121,6 +125,7 @@ impl PolicyEvent {
             PolicyEvent::FellBack => "fallbacks",
             PolicyEvent::Connected => "connections opened",
             PolicyEvent::Pooled => "waited in the pool",
+            PolicyEvent::ShedDelay => "shed by delay",
         }
     }
 }
@@ -136,7 +141,7 @@ pub enum PolicyGroup {
     Hedges,
     /// Requests that a limit on requests at once or over time refused.
     Limited,
-    /// Requests that an instance refused by deadline or priority.
+    /// Requests that an instance refused by deadline, priority or delay.
     Shed,
 }
 
@@ -168,7 +173,7 @@ impl PolicyGroup {
             ],
             PolicyGroup::Hedges => &[PolicyEvent::Hedged],
             PolicyGroup::Limited => &[PolicyEvent::Limited, PolicyEvent::RateLimited],
-            PolicyGroup::Shed => &[PolicyEvent::ShedDeadline, PolicyEvent::ShedPriority],
+            PolicyGroup::Shed => &[PolicyEvent::ShedDeadline, PolicyEvent::ShedPriority, PolicyEvent::ShedDelay],
         }
     }
 }

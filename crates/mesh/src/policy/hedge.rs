@@ -33,6 +33,8 @@ pub enum HedgeAfter {
     Quantile(f64),
 }
 
+/// Most hedges of one call.
+pub const HEDGES_MAX: u32 = 10;
 /// Latencies that a quantile is taken of.
 pub const SAMPLES: usize = 1000;
 /// Latencies from which on a quantile is taken.
@@ -60,7 +62,14 @@ impl Latencies {
             self.next = (self.next + 1) % SAMPLES;
         }
         self.left = self.left.saturating_sub(1);
-        if self.left == 0 && self.samples.len() >= SAMPLES_MIN {
+        if self.left == 0 {
+            self.take_quantile(quantile);
+        }
+    }
+
+    /// Takes the quantile anew, if there are enough latencies.
+    pub(super) fn take_quantile(&mut self, quantile: f64) {
+        if self.samples.len() >= SAMPLES_MIN {
             let mut sorted = self.samples.clone();
             sorted.sort_unstable();
             let rank = (quantile * sorted.len() as f64).ceil() as usize;

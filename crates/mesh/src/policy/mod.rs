@@ -12,6 +12,7 @@
 
 pub mod breaker;
 pub mod budget;
+mod changes;
 pub mod connections;
 mod deadline;
 mod event;
@@ -33,6 +34,7 @@ use crate::measure::Failure;
 use crate::model::{Mesh, Retry};
 use crate::view::InstanceRef;
 
+pub use changes::{CallChanges, RetryRules};
 pub(crate) use deadline::try_until;
 pub use event::{Marks, PolicyCounts, PolicyEvent, PolicyGroup};
 pub(crate) use retry::{backoff, within_budget};
@@ -61,6 +63,8 @@ pub struct ServicePolicies {
     pub mirror: Option<Mirror>,
     /// Connections of a caller to each instance.
     pub connections: Option<Connections>,
+    /// Policies of calls that operations have changed.
+    pub calls: CallChanges,
 }
 
 /// Names one of [`Mesh::call_rules`].
@@ -89,6 +93,8 @@ pub struct CallRules {
 pub(crate) struct Applied<'m> {
     service: Option<&'m ServicePolicies>,
     rules: Option<&'m CallRules>,
+    /// They come before what the call says.
+    changes: Option<&'m CallChanges>,
 }
 
 impl<'m> Applied<'m> {
@@ -110,7 +116,10 @@ impl<'m> Applied<'m> {
 
     /// Hedging of the call, if it is hedged.
     pub(crate) fn hedge(self) -> Option<&'m Hedge> {
-        self.rules?.hedge.as_ref()
+        match self.changes.and_then(|changes| changes.hedge.as_ref()) {
+            Some(hedge) => hedge.as_ref(),
+            None => self.rules?.hedge.as_ref(),
+        }
     }
 
     /// Copies of the call, if it is mirrored.
@@ -120,19 +129,42 @@ impl<'m> Applied<'m> {
 
     /// Answer in the place of the call if it fails.
     pub(crate) fn fallback(self) -> Option<Fallback> {
-        self.rules?.fallback
+        match self.changes.and_then(|changes| changes.fallback) {
+            Some(fallback) => fallback,
+            None => self.rules?.fallback,
+        }
+    }
+
+    /// Retry budget over a time, if it has one.
+    fn window_budget(self) -> Option<&'m WindowBudget> {
+        match self.retry_rules() {
+            Some(rules) => rules.window_budget.as_ref(),
+            None => self.rules?.budget.as_ref(),
+        }
+    }
+
+    fn retry_rules(self) -> Option<&'m RetryRules> {
+        self.changes?.retry.as_ref()
     }
 
     /// True if a retry follows this failure, if there is one left.
     pub(crate) fn is_retried(self, failure: Failure) -> bool {
-        self.rules.and_then(|rules| rules.retry_on).is_none_or(|on| on.contains(failure))
+        let on = match self.retry_rules() {
+            Some(rules) => rules.retry_on,
+            None => self.rules.and_then(|rules| rules.retry_on),
+        };
+        on.is_none_or(|on| on.contains(failure))
     }
 
     /// Draws of another instance for an attempt after the first. A hedge at the same instance would wait for the same
     /// thing.
     pub(crate) fn draws_of_another(self) -> u32 {
         let hedged = if self.hedge().is_some() { HEDGE_DRAWS } else { 0 };
-        self.rules.map_or(0, |rules| rules.other_instance.max(hedged))
+        let of_retries = match self.retry_rules() {
+            Some(rules) => rules.other_instance,
+            None => self.rules.map_or(0, |rules| rules.other_instance),
+        };
+        of_retries.max(hedged)
     }
 }
 
@@ -145,7 +177,9 @@ pub(crate) fn applied<'m>(mesh: &'m Mesh, callee: &CallSpec) -> Option<Applied<'
     let service = mesh.service(callee.service).policies.as_deref();
     // A call of an external client may name any number.
     let rules = callee.policy.rules.and_then(|id| mesh.call_rules.get(usize::from(id.0)));
-    (service.is_some() || rules.is_some()).then_some(Applied { service, rules })
+    let may_change = callee.policy.rules != Some(CallRulesId::UNCHANGED);
+    let changes = service.filter(|_| may_change).map(|service| &service.calls);
+    (service.is_some() || rules.is_some()).then_some(Applied { service, rules, changes })
 }
 
 /// Answer of the policies to an attempt.
@@ -197,7 +231,7 @@ pub(crate) struct PolicyState {
 impl PolicyState {
     /// A call begins.
     pub(crate) fn began(&mut self, of: Applied<'_>, now: Time) {
-        if let Some(budget) = of.rules.and_then(|rules| rules.budget.as_ref()) {
+        if let Some(budget) = of.window_budget() {
             self.budget.get_or_insert_default().deposit(budget, now);
         }
     }
@@ -270,13 +304,35 @@ impl PolicyState {
         }
     }
 
-    /// The policies have changed. What is in flight stays so, and calls that wait go on as the new limits allow.
-    pub(crate) fn changed(&mut self, to: Option<&ServicePolicies>, cx: &mut MeshCx<'_>) {
-        self.breaker.changed(to.and_then(|to| to.breaker.as_ref()), cx);
-        self.bucket = token_bucket::State::default();
-        self.outliers = self.outliers.take().filter(|_| to.is_some_and(|to| to.outliers.is_some()));
-        if let Some(outliers) = &mut self.outliers {
-            outliers.look_again();
+    /// The policies have changed. What is in flight stays so, and what waits goes on as the new limits allow.
+    pub(crate) fn changed(&mut self, was: Option<&ServicePolicies>, is: Option<&ServicePolicies>, cx: &mut MeshCx<'_>) {
+        let none = ServicePolicies::default();
+        let (was, is) = (was.unwrap_or(&none), is.unwrap_or(&none));
+        if was.breaker != is.breaker {
+            self.breaker.changed(is.breaker.as_ref(), cx);
+        }
+        if was.rate_limit != is.rate_limit {
+            self.bucket = token_bucket::State::default();
+        }
+        if was.outliers != is.outliers {
+            self.outliers = self.outliers.take().filter(|_| is.outliers.is_some());
+            self.outliers.iter_mut().for_each(|outliers| outliers.look_again());
+        }
+        if was.connections != is.connections
+            && let Some(mut state) = self.connections.take()
+        {
+            state.changed(is.connections.as_ref(), cx);
+            self.connections = is.connections.is_some().then_some(state);
+        }
+        if was.calls.retry != is.calls.retry {
+            // What was deposited for calls before is no measure of the new time.
+            self.budget = None;
+        }
+        if was.calls.hedge != is.calls.hedge
+            && let (Some(latencies), Some(Some(Hedge { after: HedgeAfter::Quantile(quantile), .. }))) =
+                (&mut self.latencies, is.calls.hedge)
+        {
+            latencies.take_quantile(quantile);
         }
     }
 
@@ -298,7 +354,7 @@ pub(crate) fn may_retry(
     retry: &Retry,
     now: Time,
 ) -> Result<(), PolicyEvent> {
-    if let Some(budget) = of.and_then(|of| of.rules).and_then(|rules| rules.budget.as_ref()) {
+    if let Some(budget) = of.and_then(Applied::window_budget) {
         let has_one = state.is_some_and(|state| state.budget.get_or_insert_default().withdraw(budget, now));
         return if has_one { Ok(()) } else { Err(PolicyEvent::OverBudget) };
     }

@@ -299,6 +299,29 @@ mod tests {
     }
 
     #[test]
+    fn a_success_ends_a_row_of_failures_where_no_rates_are_judged_too() {
+        let of = Outliers { stdev_factor: None, ..Outliers::default() };
+        let (all, mut state) = (instances(10), State::default());
+        state.candidates(&of, &all, at(0));
+        assert_eq!(results(&mut state, &of, all[3], 4, FAILED, at(1)), 0);
+        assert_eq!(results(&mut state, &of, all[3], 1, AttemptEnd::Done, at(1)), 0);
+        assert_eq!(results(&mut state, &of, all[3], 4, FAILED, at(1)), 0);
+        assert_eq!(results(&mut state, &of, all[3], 1, FAILED, at(1)), 1);
+    }
+
+    #[test]
+    fn an_instance_that_comes_back_begins_its_row_anew() {
+        let (of, all, mut state) = (Outliers::default(), instances(10), State::default());
+        state.candidates(&of, &all, at(0));
+        assert_eq!(results(&mut state, &of, all[0], 5, FAILED, at(1)), 1);
+        // Attempts that were in flight fail while it is out.
+        assert_eq!(results(&mut state, &of, all[0], 4, FAILED, at(2)), 0);
+        assert_eq!(state.candidates(&of, &all, at(40)).len(), 10);
+        assert_eq!(results(&mut state, &of, all[0], 4, FAILED, at(41)), 0);
+        assert_eq!(results(&mut state, &of, all[0], 1, FAILED, at(41)), 1);
+    }
+
+    #[test]
     fn each_ejection_is_longer_and_quiet_intervals_forget_them() {
         let (of, all, mut state) = (Outliers::default(), instances(10), State::default());
         let out = |state: &mut State, now| state.candidates(&of, &all, now).len() == 9;
@@ -322,6 +345,45 @@ mod tests {
             results(&mut state, &of, all[0], 5, FAILED, at(now));
             now += 70;
             assert_eq!(state.candidates(&of, &all, at(now)).len(), 10);
+        }
+    }
+
+    #[test]
+    fn an_ejection_of_an_instance_that_fails_again_at_once_is_no_longer_than_its_limit() {
+        // Two base times are 60 s, more than the limit.
+        let of = Outliers { max_ejection_time: Span::from_secs(40), ..Outliers::default() };
+        let (all, mut state) = (instances(10), State::default());
+        state.candidates(&of, &all, at(0));
+        let mut now = 0;
+        for expected in [30, 40, 40, 40] {
+            results(&mut state, &of, all[0], 5, FAILED, at(now));
+            let back = (now..).find(|now| state.candidates(&of, &all, at(*now)).len() == 10).unwrap();
+            assert_eq!(back - now, expected);
+            now = back;
+        }
+    }
+
+    #[test]
+    fn rates_are_judged_only_where_enough_instances_have_enough_requests() {
+        let by_rate = Outliers { consecutive_failures: None, success_rate_hosts: 10, ..Outliers::default() };
+        let by_share = Outliers {
+            consecutive_failures: None,
+            stdev_factor: None,
+            failure_share: Some(0.5),
+            failure_hosts: 10,
+            ..Outliers::default()
+        };
+        for (of, volume) in [(by_rate, by_rate.success_rate_volume), (by_share, by_share.failure_volume)] {
+            for (judged, left) in [(9, 10), (10, 9)] {
+                let (all, mut state) = (instances(10), State::default());
+                state.candidates(&of, &all, at(0));
+                for (number, it) in all.iter().enumerate() {
+                    let end = if number == 0 { FAILED } else { AttemptEnd::Done };
+                    let requests = if number < judged { volume } else { volume - 1 };
+                    results(&mut state, &of, *it, requests, end, at(1));
+                }
+                assert_eq!(state.candidates(&of, &all, at(10)).len(), left, "{judged} of 10 have {volume} requests");
+            }
         }
     }
 

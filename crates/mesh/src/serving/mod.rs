@@ -9,6 +9,7 @@
 //! To add one: a file here, with its settings, its state and the sources of its defaults; a field of
 //! [`ServingPolicies`] and a line in the hooks; what it counts, in [`PolicyEvent`].
 
+pub mod codel;
 mod deadline;
 pub mod gradient;
 mod lifo;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::PolicyEvent;
 use crate::policy::token_bucket::{self, TokenBucket};
 
+use codel::Codel;
 pub(crate) use deadline::is_too_late;
 use limit::Limit;
 use priority::{Priority, Shares};
@@ -40,6 +42,8 @@ pub struct ServingPolicies {
     pub shares: Option<Shares>,
     /// The newest of the waiting requests gets the next slot, once some have waited without a break for this long.
     pub lifo_after: Option<Span>,
+    /// Requests that have waited for too long are refused.
+    pub codel: Option<Codel>,
 }
 
 /// State of all policies of one instance.
@@ -48,6 +52,16 @@ pub(crate) struct Guard {
     limit: limit::State,
     bucket: token_bucket::State,
     order: lifo::State,
+    delay: codel::State,
+}
+
+/// A request that is taken out of the queue of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken<T> {
+    /// It gets the next slot.
+    Served(T),
+    /// It has waited for too long and is refused; the next one is to be taken.
+    Refused(T),
 }
 
 /// A request that arrives at an instance.
@@ -89,12 +103,28 @@ impl Guard {
         self.order.waits(waiting, now);
     }
 
-    /// Takes the request that gets the next slot out of the queue.
-    pub(crate) fn take<T>(&self, of: &ServingPolicies, queue: &mut VecDeque<T>, now: Time) -> Option<T> {
-        match of.lifo_after.is_some_and(|after| self.order.is_newest_first(after, now)) {
+    /// Takes a request out of the queue, now that a slot is free. `arrived` says when one came.
+    pub(crate) fn take<T: Copy>(
+        &mut self,
+        of: &ServingPolicies,
+        queue: &mut VecDeque<T>,
+        arrived: impl Fn(T) -> Time,
+        now: Time,
+    ) -> Option<Taken<T>> {
+        if let Some(codel) = &of.codel {
+            let Some(oldest) = queue.front() else {
+                self.delay.emptied();
+                return None;
+            };
+            if self.delay.drops(codel, now.since(arrived(*oldest)), queue.len() - 1, now) {
+                return queue.pop_front().map(Taken::Refused);
+            }
+        }
+        let next = match of.lifo_after.is_some_and(|after| self.order.is_newest_first(after, now)) {
             true => queue.pop_back(),
             false => queue.pop_front(),
-        }
+        };
+        next.map(Taken::Served)
     }
 
     /// A request that arrived at `arrived` is done. `key` is a number of the instance that no other has, for the draws

@@ -63,12 +63,23 @@ pub struct Window {
     pub max_ns: Option<u64>,
     /// Events of policies of all callers and instances, by [`PolicyGroup`].
     pub policies: [u64; PolicyGroup::ALL.len()],
+    /// Look-ups in caches, of all services.
+    pub look_ups: u64,
+    /// Of these, those that did not find their key.
+    pub misses: u64,
+    /// Messages that wait in queues of all services, on average.
+    pub messages: f64,
 }
 
 impl Window {
     /// The share of those due that failed; 0 if none was due.
     pub fn failed_share(&self) -> f64 {
         if self.offered > 0 { self.failed as f64 / self.offered as f64 } else { 0.0 }
+    }
+
+    /// The share of the look-ups that did not find their key; 0 if there was none.
+    pub fn missed_share(&self) -> f64 {
+        if self.look_ups > 0 { self.misses as f64 / self.look_ups as f64 } else { 0.0 }
     }
 
     fn tail(&self) -> Option<f64> {
@@ -268,10 +279,19 @@ fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
         if let Some(window) = windows.get_mut(((row.from_s + row.to_s) / 2.0 / length_s) as usize) {
             let counts = window.policies.iter_mut().zip(PolicyGroup::ALL);
             counts.for_each(|(count, group)| *count = count.saturating_add(row.policies(group)));
+            if row.kind == Kind::Service {
+                let [hits, misses] = [row.cache_hits, row.cache_misses].map(Option::unwrap_or_default);
+                window.look_ups = window.look_ups.saturating_add(hits).saturating_add(misses);
+                window.misses = window.misses.saturating_add(misses);
+                // A sum over time, until all rows are there.
+                window.messages += row.messages_mean.unwrap_or(0.0) * row.length_s();
+            }
         }
     }
     for window in &mut windows {
-        window.in_flight /= (window.to_s - window.from_s).max(f64::MIN_POSITIVE);
+        let length_s = (window.to_s - window.from_s).max(f64::MIN_POSITIVE);
+        window.in_flight /= length_s;
+        window.messages /= length_s;
     }
     (windows, tail)
 }

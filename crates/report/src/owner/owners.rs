@@ -206,7 +206,7 @@ impl Owners {
                 of(Some(owner), Of::Traffic)
             }
             mark::TRY_ENDED => self.try_ended(actor, subject, value),
-            mark::POOLED => self.pooled(actor),
+            mark::HELD | mark::POOLED => self.waits(actor),
             mark::QUEUED => self.task(actor, subject),
             mark::SLOT => {
                 let known = self.task(actor, subject);
@@ -316,8 +316,8 @@ impl Owners {
         ask.known()
     }
 
-    /// An attempt waits for a connection: it is of what the actor does now.
-    fn pooled(&mut self, actor: ActorId) -> Known {
+    /// An attempt waits at its caller: it is of what the actor does now.
+    fn waits(&mut self, actor: ActorId) -> Known {
         of(self.open.actor(actor).current, Of::Traffic)
     }
 

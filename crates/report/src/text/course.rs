@@ -114,6 +114,12 @@ fn rows(aftermath: &Aftermath, scale: &Scale) -> Vec<Row> {
             rows.push(row(group.as_str(), &|it| it.policies[at] as f64, &number));
         }
     }
+    if windows.iter().any(|it| it.look_ups > 0) {
+        rows.push(row("misses", &Window::missed_share, &|it| format!("{:.0}%", it * 100.0)));
+    }
+    if windows.iter().any(|it| it.messages > 0.0) {
+        rows.push(row("messages", &|it| it.messages, &number));
+    }
     rows
 }
 

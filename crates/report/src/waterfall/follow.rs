@@ -34,6 +34,8 @@ pub struct Follower {
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
     /// The frames of blocks that are not waited for and have not begun, by the node's name for their task.
     blocks: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
+    /// Attempts that a circuit breaker lets wait, by caller, its number for the call, and attempt.
+    held: BTreeMap<(ActorId, u64, u64), Time>,
     /// Attempts that wait for a connection, by caller, its number for the call, and attempt.
     pooled: BTreeMap<(ActorId, u64, u64), Time>,
     /// Messages in flight.
@@ -143,7 +145,8 @@ impl Follower {
     }
 
     fn tried(&mut self, root: u64, call: usize, request: &Request, record: &Record<Msg, Tick>) {
-        let pooled = self.pooled.remove(&(record.actor, mark::short(request.call), u64::from(request.attempt)));
+        let attempt = (record.actor, mark::short(request.call), u64::from(request.attempt));
+        let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
         let Some(live) = self.live.get_mut(&root) else { return };
         let call = &mut live.waterfall.calls[call];
         call.callee = Some((request.service, request.endpoint));
@@ -151,6 +154,7 @@ impl Follower {
         if call.tries.len() < PARTS_MAX {
             call.tries.push(Try {
                 attempt: request.attempt,
+                held,
                 pooled,
                 sent: record.at,
                 to: Some((*to, request.ordinal)),
@@ -167,6 +171,7 @@ impl Follower {
         match what {
             mark::DUE => self.due(subject, at, Time::from_nanos(value)),
             mark::TRY_ENDED => return self.try_ended(subject, TryEnded::from_value(value)?, at, actor),
+            mark::HELD => _ = self.held.insert((actor, subject, value), at),
             mark::POOLED => _ = self.pooled.insert((actor, subject, value), at),
             mark::QUEUED => {
                 let queue = self.queue(actor, value);
@@ -221,7 +226,8 @@ impl Follower {
 
     fn try_ended(&mut self, key: u64, ended: TryEnded, at: Time, actor: ActorId) -> Option<Waterfall> {
         let (root, index) = self.call(key, ended.call)?;
-        let pooled = self.pooled.remove(&(actor, ended.call, u64::from(ended.attempt)));
+        let attempt = (actor, ended.call, u64::from(ended.attempt));
+        let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
         let live = self.live.get_mut(&root)?;
         let Waterfall { calls, hops, .. } = &mut live.waterfall;
         let call = calls.get_mut(index)?;
@@ -231,6 +237,7 @@ impl Follower {
             let (attempt, hops) = (ended.attempt, Vec::new());
             call.tries.push(Try {
                 attempt,
+                held,
                 pooled,
                 sent: at,
                 to: None,

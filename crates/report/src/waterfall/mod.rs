@@ -64,7 +64,9 @@ pub struct Call {
 pub struct Try {
     /// Number of the attempt, from 0.
     pub attempt: u8,
-    /// Time from which it waited for a connection, if it did.
+    /// Time from which a circuit breaker let it wait, if one did.
+    pub held: Option<Time>,
+    /// Time from which it waited for a connection to its instance, if it did.
     pub pooled: Option<Time>,
     /// Time of the send, also if there was no instance to send to.
     pub sent: Time,

@@ -21,13 +21,15 @@ const BAR: usize = 34;
 const LABEL: usize = 31;
 
 /// Character of each kind in a bar.
-const MARKS: [(char, &str); 9] = [
+const MARKS: [(char, &str); 11] = [
     ('░', "waiting for a slot"),
     ('█', "work"),
     ('▓', "waiting for a core"),
     ('▒', "sleep"),
     ('─', "network"),
     ('·', "pause before a retry"),
+    ('○', "waiting at a breaker"),
+    ('◦', "waiting for a connection"),
     ('×', "given up"),
     ('.', "calls below"),
     ('?', "not known"),
@@ -89,6 +91,7 @@ impl Kind {
             Kind::Sleep => "sleep",
             Kind::Network => "network",
             Kind::Retry => "retry",
+            Kind::Breaker => "breaker",
             Kind::Pool => "pool",
             Kind::Abandoned(failure) => match failure {
                 Failure::Timeout => "timeout",
@@ -110,6 +113,7 @@ impl Kind {
             Kind::Sleep => format!("sleep of {name}"),
             Kind::Network => format!("network to and from {name}"),
             Kind::Retry => format!("pauses before retries of {name}"),
+            Kind::Breaker => format!("waiting at the circuit breaker of {name}"),
             Kind::Pool => format!("waiting for a connection to {name}"),
             Kind::Abandoned(Failure::Timeout) => format!("timeouts of {name}"),
             Kind::Abandoned(Failure::Lost) => format!("tries of {name} lost with a node"),
@@ -128,6 +132,7 @@ impl Kind {
             Kind::Sleep => '▒',
             Kind::Network => '─',
             Kind::Retry => '·',
+            Kind::Breaker => '○',
             Kind::Pool => '◦',
             Kind::Abandoned(_) => '×',
             Kind::Below => '.',

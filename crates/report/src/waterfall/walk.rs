@@ -36,6 +36,8 @@ pub enum Kind {
     Network,
     /// The backoff before another attempt.
     Retry,
+    /// Waiting at a circuit breaker, for one of its connections.
+    Breaker,
     /// Waiting for a connection to an instance.
     Pool,
     /// An attempt that was given up, from its send on.
@@ -55,7 +57,7 @@ impl Waterfall {
     pub fn critical_path(&self) -> Vec<Piece> {
         let mut walk = Walk::new(self, self.due, false);
         if let Some(sent) = self.calls.first().and_then(|call| call.tries.first()) {
-            walk.until(sent.sent, self.ended, Kind::Client, None, None);
+            walk.until(sent.ready(), self.ended, Kind::Client, None, None);
         }
         walk.call(0, self.ended);
         walk.until(self.ended, self.ended, Kind::Unknown, None, None);
@@ -69,6 +71,13 @@ impl Waterfall {
         let limit = of.ended.unwrap_or(self.ended);
         walk.attempt(call, of, limit);
         walk.pieces
+    }
+}
+
+impl Try {
+    /// The time at which its caller would have sent it, if it had not had to wait.
+    fn ready(&self) -> Time {
+        self.held.or(self.pooled).unwrap_or(self.sent)
     }
 }
 
@@ -104,7 +113,8 @@ impl<'a> Walk<'a> {
         let service = call.callee.map(|(service, _)| service);
         // An attempt that has not ended when the call has was beside another one, which won: that one's time counts.
         for it in call.tries.iter().filter(|it| it.ended.is_some() || call.ended.is_none()) {
-            self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Retry, service, None);
+            self.until(it.ready(), limit, Kind::Retry, service, None);
+            self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Breaker, service, None);
             self.until(it.sent, limit, Kind::Pool, service, None);
             self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));
         }
