@@ -205,3 +205,35 @@ fn a_message_queue_takes_the_burst_from_its_users() {
         assert_eq!((queue.dead, queue.refused, queue.lost), (0, 0, 0), "seed {seed}");
     });
 }
+
+/// Requests of a load that failed.
+fn failed(played: &Played, load: usize) -> u64 {
+    let client = played.sim.state(played.experiment.mesh.client_actor(load)).client().unwrap();
+    client.tallies().iter().map(|tally| tally.failed.total()).sum()
+}
+
+#[test]
+fn an_analysis_finds_a_bad_version_before_it_gets_much_traffic() {
+    seeds("rollback", |seed, played| {
+        let rollout = played.operation(OperationKind::Rollout, "watched");
+        assert_eq!(rollout.outcome, OperationOutcome::RolledBack, "seed {seed}");
+        let wanted = played.sim.coordinator().wanted(rollout.service);
+        assert_eq!((wanted.versions.as_slice(), &wanted.canary), (&[(1, 10)][..], &None), "seed {seed}");
+        // A fifth of 5 % of ten seconds and a little; and of the whole course of the weights.
+        let (watched, blind) = (failed(played, 0), failed(played, 1));
+        assert!((5..60).contains(&watched), "seed {seed}: {watched} failed");
+        assert!((2_800..4_200).contains(&blind), "seed {seed}: {blind} failed");
+    });
+}
+
+#[test]
+fn callers_that_hear_late_lose_requests_and_a_delay_of_the_scale_down_prevents_it() {
+    seeds("hears-late", |seed, played| {
+        for service in ["hasty", "patient"] {
+            assert_eq!(played.operation(OperationKind::Rollout, service).outcome, OperationOutcome::Reached);
+        }
+        // Half of the requests of a second.
+        let (hasty, patient) = (failed(played, 0), failed(played, 1));
+        assert!((60..150).contains(&hasty) && patient == 0, "seed {seed}: {hasty} and {patient} failed");
+    });
+}

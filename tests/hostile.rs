@@ -9,20 +9,24 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
 use meshsim_mesh::autoscale::signal::{InstanceSample, NodeSample, ServiceScale};
 use meshsim_mesh::board::{InstanceLoad, LoadBoard};
+use meshsim_mesh::criterion::Comparison;
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
     Ack, Answer, Ask, Cancel, Decision, Heartbeat, NodeStep, Operate, Operated, ReadinessReport, Reply, Request,
     ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{
-    Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Keys,
-    Operation, Part, Retry, Rounding, ScriptStep, Service, ServiceId, Setting, Strategy,
+    Amount, Analysis, AnalysisMetric, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Check, Endpoint,
+    EndpointId, Feedback, Keys, Operation, Part, Retry, Rollout, RolloutStep, Rounding, ScriptStep, Service, ServiceId,
+    Setting, Steer, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::mirror::Mirror;
 use meshsim_mesh::policy::token_bucket::TokenBucket;
+use meshsim_mesh::rollout::figures::{Figures, ServiceFigures};
 use meshsim_mesh::serving::limit::Limit;
+use meshsim_mesh::sparse::Sparse;
 use meshsim_mesh::view::{InstanceRef, InstanceView, Split};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
 use meshsim_tests::{Testbed, call, campaign, extend, load, service};
@@ -328,8 +332,10 @@ impl Draw {
         let rounding =
             self.pick(&[Rounding::Away, Rounding::Nearest, Rounding::Floor, Rounding::Carry, Rounding::Stochastic]);
         let feedback = self.pick(&[Feedback::Commanded, Feedback::Observed]);
-        let change = match self.below(6) {
+        let change = match self.below(8) {
             5 => Change::Set(Box::new(self.setting())),
+            6 => Change::Rollout(Arc::new(self.rollout())),
+            7 => Change::Steer(self.pick(&[Steer::Pause, Steer::Resume, Steer::Abort])),
             0 => Change::Deploy,
             1 => Change::Undeploy,
             2 => Change::Extend { to: self.small(), rate: self.float(), rounding, feedback },
@@ -338,6 +344,54 @@ impl Draw {
         };
         let (at, service, every) = (self.time(), self.service(), self.span());
         Operation { at, service, change, every, times: self.coin().then(|| self.small()) }
+    }
+
+    fn rollout(&mut self) -> Rollout {
+        let step = |draw: &mut Self| match draw.below(4) {
+            0 => RolloutStep::SetWeight(draw.float()),
+            1 => RolloutStep::SetCanaryScale(draw.coin().then(|| Amount::Instances(draw.small()))),
+            2 => RolloutStep::Pause(draw.coin().then(|| draw.span())),
+            _ => RolloutStep::Analysis(draw.analysis()),
+        };
+        Rollout {
+            to: self.small(),
+            steps: self.some(step),
+            analysis: self.coin().then(|| self.analysis()),
+            scale_down_delay: self.span(),
+            abort_scale_down_delay: self.span(),
+            progress_deadline: self.coin().then(|| self.span()),
+        }
+    }
+
+    fn analysis(&mut self) -> Analysis {
+        let check = |draw: &mut Self| Check {
+            text: "p99 < 1s".into(),
+            metric: draw.pick(&[AnalysisMetric::Errors, AnalysisMetric::Quantile(0.99), AnalysisMetric::Mean]),
+            comparison: draw.pick(&[Comparison::Less, Comparison::AtLeast]),
+            threshold: draw.float(),
+            of_old: draw.coin(),
+        };
+        Analysis {
+            checks: self.some(check),
+            interval: self.span(),
+            window: self.span(),
+            initial_delay: self.span(),
+            count: self.coin().then(|| self.small()),
+            failure_limit: self.small(),
+            inconclusive_limit: self.small(),
+            min_requests: self.number(),
+        }
+    }
+
+    fn figures(&mut self) -> ServiceFigures {
+        let version = |draw: &mut Self| {
+            let (done, failed, done_sum_ns) = (draw.number(), draw.number(), draw.number());
+            let mut latency = Sparse::default();
+            draw.some(|draw: &mut Self| draw.small() as u16).into_iter().for_each(|bucket| latency.record(bucket));
+            (draw.small(), Figures { done, failed, done_sum_ns, latency })
+        };
+        let (service, round, incarnation, since) = (self.service(), self.number(), self.small(), self.number());
+        ServiceFigures { service, round, incarnation, since, versions: self.some(version) }
     }
 
     fn board(&mut self) -> LoadBoard {
@@ -368,7 +422,9 @@ impl Draw {
     }
 
     fn msg(&mut self) -> Msg {
-        match self.below(31) {
+        match self.below(33) {
+            31 => Msg::AskFigures { service: self.service(), round: self.number() },
+            32 => Msg::Figures(Box::new(self.figures())),
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),

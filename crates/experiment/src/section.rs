@@ -61,6 +61,18 @@ impl<T: Field> Field for At<T> {
     }
 }
 
+/// A large section that few have.
+impl<T: Field> Field for Box<T> {
+    const NAME: &'static str = T::NAME;
+    const MAY_BE_EMPTY: bool = T::MAY_BE_EMPTY;
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        T::decode(node, reporter).map(Box::new)
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
 /// A list without its invalid items.
 #[derive(Clone, Debug)]
 pub(crate) struct Many<T> {

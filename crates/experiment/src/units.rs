@@ -271,6 +271,16 @@ pub(crate) fn share(text: &str) -> Result<f64> {
     ratio(text)
 }
 
+/// A percentage that may be above 100 %, as its factor: 1.5 for `150%`.
+pub(crate) fn percentage(text: &str) -> Result<f64> {
+    let (number, unit) = split(text);
+    let value = quantity(number, text, "percentage", "150%")?;
+    match unit {
+        "%" if value <= 1e6 => Ok(value / 100.0),
+        _ => error(format!("invalid percentage `{}`", text.trim()), "write it as in `150%`"),
+    }
+}
+
 /// `99%` or `0.99`, where a quotient is compared with it and no other reading comes to mind.
 pub(crate) fn ratio(text: &str) -> Result<f64> {
     let (number, unit) = split(text);

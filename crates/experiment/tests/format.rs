@@ -30,9 +30,9 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     assert!(visits.iter().zip(expected).all(|(it, right)| (it - right).abs() < 1e-9), "{visits:?}");
     let staff = it.mesh.loads[5].arrivals.users().unwrap();
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
-    // Four deploys, three of them implied, and eight more.
+    // Four deploys, three of them implied, and thirteen more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
-    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 12, 12));
+    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 17, 17));
     // A link fault or one of a service is one for each of its effects: five and one, and one, two and six.
     assert_eq!((it.network.faults.len(), it.fault_lines.len()), (20, 20));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));

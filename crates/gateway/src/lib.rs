@@ -52,7 +52,7 @@ pub use openapi::openapi;
 pub use page::encoded;
 pub use refusal::{Error, Problem};
 pub use requests::{Hop, RequestReport};
-pub use status::{Moment, Node, Phase, Process, RunningFault, Service, Silent, Status};
+pub use status::{Moment, Node, Phase, Process, RunningFault, RunningRollout, Service, Silent, Status};
 pub use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
 use state::State;

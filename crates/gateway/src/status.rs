@@ -5,9 +5,10 @@ use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
-use meshsim_mesh::model::{Mesh, ServiceId};
+use meshsim_mesh::measure::OperationHistory;
+use meshsim_mesh::model::{Change, Mesh, ServiceId};
 use meshsim_net::{ClusterStatus, ProcessState};
-use meshsim_report::{SoFar, Values, Verdict, named, window_quantile};
+use meshsim_report::{OperationSummary, SoFar, Values, Verdict, named, window_quantile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub struct Status {
     pub slo: Vec<Verdict>,
     /// Faults that hold now.
     pub faults: Vec<RunningFault>,
+    /// Rollouts in progress.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RunningRollout>,
     /// Loads and nodes of which nothing is heard: their figures are missing since.
     pub silent: Vec<Silent>,
 }
@@ -84,6 +88,25 @@ pub struct RunningFault {
     pub from_s: f64,
     /// None: to the end of the run.
     pub until_s: Option<f64>,
+}
+
+/// A rollout in progress.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct RunningRollout {
+    /// Its index among all operations.
+    pub operation: usize,
+    /// The service.
+    pub service: String,
+    /// The new version.
+    pub to: u32,
+    /// Share of the requests that the new version is to have.
+    pub weight: f64,
+    /// Reason of its pause; `null` if it is not paused.
+    pub paused: Option<String>,
+    /// Its step, and why it is paused or aborted, in words.
+    pub standing: String,
+    /// Its latest measurement, in words; `null`: there is none yet.
+    pub measured: Option<String>,
 }
 
 /// A load or a node of which nothing is heard.
@@ -200,9 +223,11 @@ impl Status {
         let of_mesh = state.clone();
         let look = move |coordinator: &Coordinator| {
             let mesh = of_mesh.mesh();
-            (coordinator.steps(), services(mesh, coordinator), nodes(mesh, coordinator))
+            let histories = coordinator.rollouts().map(|(index, history)| (index, history.clone()));
+            let histories: Vec<_> = histories.collect();
+            (coordinator.steps(), services(mesh, coordinator), nodes(mesh, coordinator), histories)
         };
-        let (steps, services, mut nodes) = state.run.inspect(look).await?;
+        let (steps, services, mut nodes, histories) = state.run.inspect(look).await?;
         let processes = status.processes.iter().map(process).collect();
         assign(&mut nodes, &status.processes);
         let experiment = state.experiment();
@@ -228,6 +253,7 @@ impl Status {
             recent,
             slo,
             faults: running_faults(experiment, &status, now),
+            rollouts: histories.iter().filter_map(|(index, it)| running_rollout(experiment, *index, it)).collect(),
             silent,
         })
     }
@@ -275,6 +301,22 @@ pub(crate) fn running_faults(experiment: &Experiment, status: &ClusterStatus, no
         until_s: (until < Time::NEVER).then(|| seconds(until)),
     });
     running.collect()
+}
+
+fn running_rollout(experiment: &Experiment, index: usize, history: &OperationHistory) -> Option<RunningRollout> {
+    let Some(Change::Rollout(rollout)) = &history.change else { return None };
+    let summary = OperationSummary::one(experiment, std::slice::from_ref(history), 0)?;
+    let of_it = summary.rollout?;
+    let mut measured = of_it.entries.iter().rev().filter(|entry| entry.measurement.is_some());
+    Some(RunningRollout {
+        operation: index,
+        service: summary.service,
+        to: rollout.to,
+        weight: of_it.weight,
+        paused: of_it.paused.as_ref().map(|reason| reason.to_string()),
+        standing: of_it.standing(),
+        measured: measured.next().map(|entry| entry.what.clone()),
+    })
 }
 
 fn services(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Service> {

@@ -110,6 +110,35 @@ impl Criterion {
     }
 }
 
+/// Comparison of a figure with its threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Comparison {
+    /// `<`
+    #[serde(rename = "<")]
+    Less,
+    /// `<=`
+    #[serde(rename = "<=")]
+    AtMost,
+    /// `>`
+    #[serde(rename = ">")]
+    More,
+    /// `>=`
+    #[serde(rename = ">=")]
+    AtLeast,
+}
+
+impl Comparison {
+    /// True if the figure stands to the threshold as it must. A NaN never does.
+    pub fn holds(self, figure: f64, threshold: f64) -> bool {
+        match self {
+            Comparison::Less => figure < threshold,
+            Comparison::AtMost => figure <= threshold,
+            Comparison::More => figure > threshold,
+            Comparison::AtLeast => figure >= threshold,
+        }
+    }
+}
+
 /// A bound of a latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound {

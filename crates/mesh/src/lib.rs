@@ -36,6 +36,7 @@ pub mod program;
 pub mod proxy;
 pub mod request_id;
 pub mod results;
+pub mod rollout;
 pub mod serving;
 mod slots;
 pub mod sparse;

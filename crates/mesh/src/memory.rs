@@ -14,8 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
-use crate::model::{Change, ServiceId, Setting, Settings, Strategy};
+use crate::model::{Change, Rollout, ServiceId, Setting, Settings, Strategy};
 use crate::path::{Hop, Path};
+use crate::rollout::figures::ServiceFigures;
 use crate::view::{InstanceRef, InstanceView, Split};
 
 /// Entries by service that a message may have: as many as services have numbers.
@@ -74,6 +75,10 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         Msg::Loads(board) => boxed::<LoadBoard>() + list(&board.loads),
         Msg::Sample(sample) => boxed::<NodeSample>() + list(&sample.instances),
         Msg::Scale(scale) => boxed::<ServiceScale>() + list(&scale.placed),
+        Msg::Figures(it) => {
+            let latencies = it.versions.iter().map(|(_, it)| it.latency.heap_bytes() + 2 * ALLOCATION_BYTES);
+            boxed::<ServiceFigures>() + list(&it.versions) + latencies.sum::<usize>()
+        }
         Msg::Reply(reply) => path(&reply.path),
         Msg::ExternalRequest(_) => boxed::<crate::message::Ask>(),
         Msg::ExternalReply(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
@@ -83,6 +88,13 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                     weights.len() * size_of::<f64>() + ALLOCATION_BYTES
                 }
                 Change::Set(_) => boxed::<Setting>(),
+                Change::Rollout(rollout) => {
+                    let checks = rollout.analyses().map(|it| {
+                        let texts: usize = it.checks.iter().map(|check| check.text.len() + ALLOCATION_BYTES).sum();
+                        list(&it.checks) + texts
+                    });
+                    boxed::<Rollout>() + list(&rollout.steps) + checks.sum::<usize>()
+                }
                 _ => 0,
             };
             boxed::<Operate>() + weights
@@ -102,7 +114,8 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Shun { .. }
         | Msg::Left { .. }
         | Msg::AskSample { .. }
-        | Msg::AskScale { .. } => 0,
+        | Msg::AskScale { .. }
+        | Msg::AskFigures { .. } => 0,
     }
 }
 

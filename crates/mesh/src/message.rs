@@ -12,6 +12,7 @@ use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
+use crate::rollout::figures::ServiceFigures;
 use crate::view::InstanceView;
 
 /// A message between two actors of a mesh.
@@ -104,6 +105,15 @@ pub enum Msg {
     },
     /// Coordinator to autoscaler: these.
     Scale(Box<ServiceScale>),
+    /// Coordinator to node: asks for the counts of a service that has a rollout.
+    AskFigures {
+        /// The service.
+        service: ServiceId,
+        /// Number of the round; 0: they are needed no more.
+        round: u64,
+    },
+    /// Node to coordinator: these.
+    Figures(Box<ServiceFigures>),
 }
 
 /// A call of one instance.
@@ -391,11 +401,13 @@ pub enum Tick {
     Sample,
     /// Autoscaler: a decision about this service is due.
     Scale(ServiceId),
+    /// Coordinator: the next round of counts for rollouts is due.
+    Figures,
 }
 
 impl Msg {
     /// All values of [`Message::kind`].
-    pub const KINDS: [&str; 34] = [
+    pub const KINDS: [&str; 37] = [
         "request",
         "reply",
         "deploy",
@@ -404,6 +416,7 @@ impl Msg {
         "extend",
         "scale",
         "update",
+        "rollout",
         "repair",
         "steps",
         "snapshot",
@@ -430,6 +443,8 @@ impl Msg {
         "sample",
         "ask_scale",
         "scale_report",
+        "ask_figures",
+        "figures",
     ];
 }
 
@@ -466,6 +481,8 @@ impl Message for Msg {
             Msg::Sample(_) => "sample",
             Msg::AskScale { .. } => "ask_scale",
             Msg::Scale(_) => "scale_report",
+            Msg::AskFigures { .. } => "ask_figures",
+            Msg::Figures(_) => "figures",
         }
     }
 
@@ -488,11 +505,12 @@ impl Message for Msg {
             Msg::Loads(board) => (16, 8, board.loads.len()),
             Msg::Sample(sample) => (16, 24, sample.instances.len()),
             Msg::Scale(scale) => (16, 8, scale.placed.len()),
+            Msg::Figures(it) => (32, 8, it.versions.iter().map(|(_, it)| 4 + it.latency.buckets_filled()).sum()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released => (16, 0, 0),
             Msg::Shun { .. } | Msg::Left { .. } | Msg::Cancel(_) => (16, 0, 0),
-            Msg::AskSample { .. } | Msg::AskScale { .. } => (16, 0, 0),
+            Msg::AskSample { .. } | Msg::AskScale { .. } | Msg::AskFigures { .. } => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

@@ -461,7 +461,7 @@ function events() {
   }
   return el('ul', { class: 'events' }, shown.slice(-EVENTS_SHOWN).reverse().map((it) => {
     const word = { fault_began: 'fault began: ', fault_ended: 'fault ended: ', operation_began: 'began: ', operation_settled: 'settled: ' }[it.kind] || '';
-    const kind = ['fault_began', 'node_dead'].includes(it.kind) ? 'bad' : it.kind.startsWith('operation') ? 'op' : null;
+    const kind = ['fault_began', 'node_dead'].includes(it.kind) ? 'bad' : it.kind.startsWith('operation') || ['rollout', 'analysis'].includes(it.kind) ? 'op' : null;
     return el('li', null, el('time', null, seconds(Number(it.at_s.toFixed(2)))), el('span', { class: kind }, word + it.what));
   }));
 }
@@ -567,6 +567,14 @@ function fault(it) {
     el('button', { type: 'button', 'data-change': true, click: () => change(`/api/faults/${it.fault}/heal`, '', null) }, 'Heal now'));
 }
 
+function rollout(it) {
+  const steer = (word) => change('/api/operations', `{ ${word}_rollout: ${JSON.stringify(it.service)} }`, null);
+  const button = (word, label) => el('button', { type: 'button', 'data-change': true, click: () => steer(word) }, label);
+  return el('div', { class: 'banner wait', 'data-rollout': it.operation }, el('b', null, `rollout ${it.service} to ${it.to}`),
+    el('span', null, [it.standing, it.measured].filter(Boolean).join('; ')),
+    it.paused ? button('resume', 'Resume') : button('pause', 'Pause'), button('abort', 'Abort'));
+}
+
 /** What stands on top of all: whether it is live, faults that hold, a connection that is lost, an end. */
 function showState() {
   const { status } = known;
@@ -589,10 +597,11 @@ function showState() {
     const shown = faults.length > 3 ? faults.slice(-2) : faults;
     all.push(...shown.map(fault));
     if (shown.length < faults.length) all.push(el('div', { class: 'banner' }, el('b', null, `and ${faults.length - shown.length} more faults`), el('span', null, 'meshsim ctl status names them.')));
+    all.push(...(status.rollouts || []).map(rollout));
     for (const it of status.silent) all.push(el('div', { class: 'banner wait', 'data-silent': it.actor }, el('b', null, `${it.actor} is silent`), el('span', null, `since ${seconds(Number(it.since_s.toFixed(1)))}: its figures are missing.`)));
   }
   // One that is pressed, or has the keyboard, stays the same button.
-  const key = JSON.stringify([hasEnded, lost !== null, status?.phase, status?.missing, status?.faults.map((it) => it.fault), status?.silent]);
+  const key = JSON.stringify([hasEnded, lost !== null, status?.phase, status?.missing, status?.faults.map((it) => it.fault), status?.rollouts?.map((it) => [it.operation, it.paused]), status?.silent]);
   if (banners.dataset.key !== key) {
     banners.dataset.key = key;
     banners.replaceChildren(...all);

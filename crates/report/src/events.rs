@@ -21,6 +21,10 @@ pub enum EventKind {
     StepSettled,
     /// An operation ended and every node had acknowledged every step: `operation`, `service`.
     OperationSettled,
+    /// A rollout measured its new version: `operation`, `service`, `what`.
+    Analysis,
+    /// A rollout took a step, was paused, resumed, aborted, promoted or rolled back: `operation`, `service`, `what`.
+    Rollout,
     /// A fault began: `fault`, `what`, `until_s`.
     FaultBegan,
     /// A fault ended: `fault`, `what`.

@@ -46,6 +46,11 @@ fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event
             events.push(event(after(step.decided_s, ns), EventKind::StepSettled, Some(step.n)));
         }
     }
+    for entry in operation.rollout.iter().flat_map(|rollout| &rollout.entries) {
+        let kind = if entry.measurement.is_some() { EventKind::Analysis } else { EventKind::Rollout };
+        let what = format!("{what}: {}", entry.what);
+        events.push(Event { what, ..event(entry.at_s, kind, None) });
+    }
     if let Some(ns) = operation.settle_time_ns {
         events.push(event(after(operation.began_s, ns), EventKind::OperationSettled, None));
     }

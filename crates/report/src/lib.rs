@@ -47,8 +47,8 @@ pub use schema::{comparison_schema, schema};
 pub use show::{count, named, number, operation_in_words, percent, plural, rate, seconds, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
-    AutoscalerSummary, BlockSummary, CacheSummary, DecisionSummary, EdgeSummary, FailureCounts, JourneySummary,
-    LoadSummary, Measured, NodeSummary, OperationSummary, QueueSummary, Requests, ServiceSummary, StepSummary, Summary,
-    TargetSummary, Traffic, Values,
+    AutoscalerSummary, BlockSummary, CacheSummary, CheckSummary, DecisionSummary, EdgeSummary, FailureCounts,
+    JourneySummary, LoadSummary, Measured, MeasurementSummary, NodeSummary, OperationSummary, QueueSummary, Requests,
+    RolloutEntry, RolloutSummary, ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -72,6 +72,7 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
     section("Requests", "expected, while nothing waits", loads(findings, paint));
     section("Limits", "first to be full, if the load grows in this mix; S: its instances", situations(findings, paint));
     section("Nodes", "expected cores in use, at the loads' mean rates", nodes(findings, paint));
+    section("Rollouts", "if every analysis succeeds, and instances are ready in time", rollouts(findings, paint));
     section("Rates", "of the recurrences, and the bound above which they never settle", gains(findings, paint));
     let body: String = findings.not_modelled.iter().map(|line| paragraph("  - ", line, 4, WIDTH)).collect();
     section("Not modelled", "", body);
@@ -279,6 +280,32 @@ fn of_users(load: &LoadEstimate, closed: &ClosedEstimate) -> String {
         (None, Some(service)) => format!("{of}: at most {rate}, when the slots of `{service}` are full"),
         (None, None) => format!("{of}: at most {rate}, while nothing waits"),
     }
+}
+
+/// The steps of rollouts, with the instances that are to run.
+fn rollouts(findings: &CheckReport, paint: Paint) -> String {
+    let mut out = String::new();
+    for rollout in findings.rollouts.iter().take(ROWS_MAX) {
+        let length = match rollout.length {
+            Some(length) => format!("takes {}", seconds(length)),
+            None => "does not end within the run".into(),
+        };
+        out += &format!("  {} to {} at {}: {length}\n", rollout.service, rollout.to, seconds(rollout.at));
+        let mut table = Table::new(["at", "<step", "weight", "old", "new"]);
+        for step in rollout.steps.iter().take(ROWS_MAX) {
+            table.row([
+                seconds(step.at).into(),
+                step.what.as_str().into(),
+                meshsim_report::percent(step.weight).into(),
+                count(step.old.into()).into(),
+                count(step.new.into()).into(),
+            ]);
+        }
+        out += &table.render(paint);
+        more(&mut out, rollout.steps.len());
+    }
+    more(&mut out, findings.rollouts.len());
+    out
 }
 
 fn gains(findings: &CheckReport, paint: Paint) -> String {

@@ -115,6 +115,8 @@ impl About {
             Msg::Sample(sample) => number(sample.round),
             Msg::AskScale { service } => About { service: Some(*service), ..plain },
             Msg::Scale(scale) => About { service: Some(scale.service), ..plain },
+            Msg::AskFigures { service, round } => About { service: Some(*service), ..number(*round) },
+            Msg::Figures(figures) => About { service: Some(figures.service), ..number(figures.round) },
             Msg::ExternalRequest(ask) => {
                 About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) }
             }
@@ -264,6 +266,7 @@ impl Names {
             Tick::Leave => "leave".into(),
             Tick::Loads(service) => format!("loads of {}", self.service(*service)),
             Tick::Sample => "next round of samples".into(),
+            Tick::Figures => "next round of counts for rollouts".into(),
             Tick::Scale(service) => format!("decision about {}", self.service(*service)),
         }
     }

@@ -182,8 +182,10 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
     let mut looks = vec![];
     for course in &timeline.courses {
         let operation = &mesh.operations[course.operation];
-        let has_steps =
-            matches!(operation.change, Change::Extend { .. } | Change::Update { .. } | Change::Scale { .. });
+        let has_steps = matches!(
+            operation.change,
+            Change::Extend { .. } | Change::Update { .. } | Change::Scale { .. } | Change::Rollout(_)
+        );
         if !has_steps || matches!(course.end, Some(meshsim_mesh::operation::Iteration::Refused)) {
             continue;
         }

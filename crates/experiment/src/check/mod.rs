@@ -32,13 +32,13 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{EndpointId, Service, ServiceId};
+use meshsim_mesh::model::{Change, EndpointId, Operation, Service, ServiceId};
 use serde::Serialize;
 
 pub use capacity::{Full, NodeEstimate, Situation};
 pub use closed::ClosedEstimate;
 pub use resources::ResourceEstimate;
-pub use rollouts::{Gain, fastest_without_overshoot, stability_bound};
+pub use rollouts::{Gain, RolloutEstimate, RolloutStepEstimate, fastest_without_overshoot, stability_bound};
 
 use crate::graph::VISITS_MAX;
 use crate::{Experiment, ModelSize};
@@ -70,6 +70,9 @@ pub struct CheckReport {
     pub nodes: Vec<NodeEstimate>,
     /// The rates of `extend` and `update`, beside the largest that is stable.
     pub gains: Vec<Gain>,
+    /// The rollouts, as they go if no analysis fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RolloutEstimate>,
     /// Problems that make the run fail or differ from its purpose.
     pub warnings: Vec<Warning>,
     /// Features of the run that these estimates leave out, a sentence each.
@@ -205,6 +208,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     findings.services = services(&checked, &Asked::new(&checked, &checked.flow, &rates));
     findings.edges = edges(mesh, &checked.flow, &arriving, planned);
     findings.gains = rollouts::gains(&checked);
+    findings.rollouts = rollouts::estimates(&checked);
 
     let mut warnings = Warnings { experiment, list: vec![] };
     circles(&checked, settles, &findings.loads, &mut warnings);
@@ -426,6 +430,13 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     if !network.faults.is_empty() {
         list.push("Repairs: saturation during a fault is estimated at its beginning.".into());
     }
+    let is_analysed = |operation: &Operation| match &operation.change {
+        Change::Rollout(rollout) => rollout.analyses().next().is_some(),
+        _ => false,
+    };
+    if mesh.operations.iter().any(is_analysed) {
+        list.push("Analyses of rollouts: each is assumed to succeed.".into());
+    }
     if timeline_draws(checked) {
         list.push("Operations that draw (`bernoulli`, `stochastic`): one of their courses is followed.".into());
     }
@@ -441,7 +452,7 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
 }
 
 fn timeline_draws(checked: &Checked<'_>) -> bool {
-    use meshsim_mesh::model::{Change, Rounding, Strategy};
+    use meshsim_mesh::model::{Rounding, Strategy};
     checked.experiment.mesh.operations.iter().any(|operation| {
         matches!(
             operation.change,

@@ -4,10 +4,11 @@
 use meshsim_actor::Span;
 use meshsim_mesh::model::{Change, EndpointId, Feedback, Operation, Rounding, ServiceId, Strategy};
 use meshsim_mesh::operation::Iteration;
+use meshsim_mesh::rollout::history::Entry;
 use serde::Serialize;
 
 use super::capacity::heard_of_after;
-use super::timeline::name_of;
+use super::timeline::{Course, RolloutMoment, name_of};
 use super::{CheckReport, Checked, Warnings, plain, shown, span};
 
 /// A recurrence's rate beside its bound.
@@ -27,6 +28,71 @@ pub struct Gain {
     pub bound: f64,
     /// The fastest rate that does not overshoot: `delay^delay / (delay + 1)^(delay + 1)`.
     pub fastest: f64,
+}
+
+/// A rollout as it goes if no analysis fails.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RolloutEstimate {
+    /// Its index among the operations.
+    pub operation: usize,
+    /// The service.
+    pub service: String,
+    /// The new version.
+    pub to: u32,
+    /// Start time, in seconds.
+    pub at: f64,
+    /// Time until the old instances go, in seconds; `None`: it does not come so far within the run.
+    pub length: Option<f64>,
+    /// Its steps, by time.
+    pub steps: Vec<RolloutStepEstimate>,
+}
+
+/// A step of a rollout, when it begins.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RolloutStepEstimate {
+    /// Time, in seconds.
+    pub at: f64,
+    /// In words: `set_weight 20%`.
+    pub what: String,
+    /// Share of the requests that the new version is to have.
+    pub weight: f64,
+    /// Instances of the old version that are to run.
+    pub old: u32,
+    /// Instances of the new version that are to run.
+    pub new: u32,
+}
+
+/// The rollouts that begin within the run.
+pub(super) fn estimates(checked: &Checked<'_>) -> Vec<RolloutEstimate> {
+    let mesh = &checked.experiment.mesh;
+    let estimate = |course: &Course| {
+        let operation = &mesh.operations[course.operation];
+        let Change::Rollout(rollout) = &operation.change else { return None };
+        let step = |moment: &RolloutMoment| {
+            let what = match &moment.what {
+                Entry::Step(index) => rollout.steps.get(*index as usize)?.to_string(),
+                Entry::Promoting => "all requests to the new version".into(),
+                Entry::Paused(_) => "paused until resumed".into(),
+                Entry::Resumed => "resumed".into(),
+                Entry::Aborted(_) => "aborted".into(),
+                Entry::Promoted => "the old instances go".into(),
+                Entry::RolledBack => "the new instances go".into(),
+                Entry::Measured(_) => return None,
+            };
+            let (old, new) = moment.instances;
+            Some(RolloutStepEstimate { at: shown(moment.at).secs(), what, weight: moment.weight, old, new })
+        };
+        let end = course.rollout.iter().find(|moment| moment.what == Entry::Promoted);
+        Some(RolloutEstimate {
+            operation: course.operation,
+            service: mesh.service(operation.service).name.clone(),
+            to: rollout.to,
+            at: shown(course.from).secs(),
+            length: end.map(|moment| moment.at.since(course.from).secs()),
+            steps: course.rollout.iter().filter_map(step).collect(),
+        })
+    };
+    checked.timeline.courses.iter().filter_map(estimate).collect()
 }
 
 /// The largest stable rate of a recurrence whose observed value is `delay` steps old.
@@ -85,7 +151,11 @@ pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut
                 warnings.warn("stuck", line, message);
             }
             (Some(Iteration::Refused), change) => {
-                let why = if *change == Change::Deploy { "deployed already" } else { "not deployed then" };
+                let why = match change {
+                    Change::Deploy => "deployed already",
+                    Change::Steer(_) => "in no rollout to which that can happen then",
+                    _ => "not deployed then",
+                };
                 let what = name_of(operation, &service.name);
                 let message = format!("{what} at {} is refused: `{}` is {why}", shown(operation.at), service.name);
                 warnings.warn("refused", line, message);

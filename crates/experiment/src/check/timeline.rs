@@ -6,8 +6,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use meshsim_actor::{Rng, Span, Time};
-use meshsim_mesh::model::{Change, Operation, ServiceId};
+use meshsim_mesh::model::{Change, Operation, Rollout, ServiceId};
 use meshsim_mesh::operation::{self, Desired, Iteration, Observed};
+use meshsim_mesh::rollout::history::{Entry, RolloutHistory};
+use meshsim_mesh::rollout::{Advance, Assumed, RolloutProgress};
 
 use super::Checked;
 
@@ -52,6 +54,19 @@ pub(super) struct Course {
     pub(super) reached: u32,
     /// The steps in which it takes ready instances away while others stay.
     pub(super) taken: Vec<Taken>,
+    /// The steps of a rollout, if no analysis fails.
+    pub(super) rollout: Vec<RolloutMoment>,
+}
+
+/// A rollout from some time on.
+#[derive(Clone, Debug)]
+pub(super) struct RolloutMoment {
+    pub(super) at: Time,
+    pub(super) what: Entry,
+    /// Share of the requests that the new version is to have.
+    pub(super) weight: f64,
+    /// Instances of the old version, and of the new one, that are to run.
+    pub(super) instances: (u32, u32),
 }
 
 /// The whole plan.
@@ -96,6 +111,43 @@ struct Running {
     operation: usize,
     steps: u32,
     goes_on: bool,
+    /// State of a rollout, and when it is looked at next.
+    rollout: RolloutProgress,
+    history: RolloutHistory,
+    next: Time,
+}
+
+impl Running {
+    fn new(operation: usize, now: Time) -> Self {
+        let (rollout, history) = (RolloutProgress::default(), RolloutHistory::default());
+        Running { operation, steps: 0, goes_on: true, rollout, history, next: now }
+    }
+
+    /// Advances a rollout, with analyses that succeed. Returns what it decided, and what happened meanwhile.
+    fn advance(
+        &mut self,
+        rollout: &Rollout,
+        now: Time,
+        state: &mut State,
+        every: Span,
+    ) -> (Iteration, Vec<RolloutMoment>) {
+        let told = self.history.entries.len();
+        let reported = state.ready.clone();
+        let observed = Observed::of(&reported);
+        let (wanted, history) = (&mut state.wanted, &mut self.history);
+        let is_there = wanted.deployed;
+        let Advance { turn, until } = match is_there {
+            true => self.rollout.advance(rollout, now, wanted, observed, &mut Assumed::measure, history),
+            false => Advance { turn: Iteration::Refused, until: None },
+        };
+        let look = now + every.max(Span::from_nanos(1));
+        self.next = until.map_or(look, |until| until.clamp(now, look));
+        let new = count_of(&state.wanted.versions, rollout.to);
+        let instances = (total(&state.wanted.versions) - new, new);
+        let weight = self.history.weight;
+        let moment = |(at, what): &(Time, Entry)| RolloutMoment { at: *at, what: what.clone(), weight, instances };
+        (turn, self.history.entries[told..].iter().map(moment).collect())
+    }
 }
 
 impl Timeline {
@@ -141,20 +193,37 @@ impl Timeline {
                         let older = mesh.operations[running[*other].operation].change.kind();
                         running[*other].goes_on = !operation::supersedes(change.kind(), older);
                     }
-                    others.push(running.len());
-                    running.push(Running { operation, steps: 0, goes_on: true });
                     let (from, until) = (now, now);
-                    let course = Course { operation, from, until, end: None, reached: 0, taken: vec![] };
+                    let rollout = vec![];
+                    let course = Course { operation, from, until, end: None, reached: 0, taken: vec![], rollout };
                     timeline.courses.push(course);
-                    running.len() - 1
+                    running.push(Running::new(operation, now));
+                    if let Change::Steer(steer) = change {
+                        let steered = others.iter().copied().find(|other| {
+                            let it = &mut running[*other];
+                            let Change::Rollout(rollout) = &mesh.operations[it.operation].change else { return false };
+                            it.goes_on && it.rollout.steer(*steer, rollout, now, &mut it.history)
+                        });
+                        let end = if steered.is_some() { Iteration::Reached } else { Iteration::Refused };
+                        timeline.courses[running.len() - 1].end = Some(end);
+                        running.last_mut().expect("it was put in").goes_on = false;
+                        let Some(steered) = steered else { continue };
+                        running[steered].next = now;
+                        steered
+                    } else {
+                        others.push(running.len() - 1);
+                        running.len() - 1
+                    }
                 }
                 Item::Turn(index) => index,
             };
-            if !running[index].goes_on {
+            // A rollout that was resumed has an older item.
+            if !running[index].goes_on || now < running[index].next {
                 continue;
             }
             let operation = &mesh.operations[running[index].operation];
             let service = mesh.service(operation.service);
+            let is_rollout = matches!(operation.change, Change::Rollout(_));
             let state = &mut states[operation.service.index()];
             state.settle(now);
             let before = (state.wanted.versions.clone(), state.wanted.c);
@@ -164,7 +233,18 @@ impl Timeline {
             let observed = Observed::of(&reported);
             let was_canary = state.wanted.canary.is_some();
             let shares = state.wanted.request_shares(&reported);
-            let turn = operation::iterate(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
+            let turn = match &operation.change {
+                Change::Rollout(rollout) => {
+                    let (turn, moments) = running[index].advance(rollout, now, state, operation.every);
+                    timeline.courses[index].rollout.extend(moments);
+                    // A weight needs no instance to change.
+                    if state.wanted.canary.is_some() && state.wanted.request_shares(&reported) != shares {
+                        state.changed = (now, shares.clone());
+                    }
+                    turn
+                }
+                change => operation::iterate(change, steps, service, &mut state.wanted, observed, &mut rng),
+            };
             let course = &mut timeline.courses[index];
             course.reached = total(&state.wanted.versions);
             if matches!(turn, Iteration::Step | Iteration::Last) {
@@ -206,7 +286,9 @@ impl Timeline {
                 running[index].goes_on = false;
                 timeline.courses[index].end = Some(turn);
             } else {
-                put(&mut queue, now + operation.every.max(Span::from_nanos(1)), Item::Turn(index));
+                let every = operation.every.max(Span::from_nanos(1));
+                let next = if is_rollout { running[index].next } else { now + every };
+                put(&mut queue, next, Item::Turn(index));
             }
         }
         timeline
@@ -297,6 +379,7 @@ pub(super) fn name_of(operation: &Operation, service: &str) -> String {
         Change::Extend { to, .. } => format!("extend {service} to {to}"),
         Change::Update { to, .. } => format!("update {service} to {to}"),
         Change::Scale { by } => format!("scale {service} by {by}"),
+        Change::Rollout(rollout) => format!("rollout {service} to {}", rollout.to),
         Change::Set(setting) => format!("set {service}.{}", setting.key()),
         change => format!("{} {service}", change.kind().as_str()),
     }

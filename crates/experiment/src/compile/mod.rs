@@ -8,6 +8,7 @@ mod network;
 mod operation;
 mod policy;
 mod rates;
+mod rollout;
 mod selection;
 mod service;
 mod service_fault;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use meshsim_actor::{Span, Time};
-use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Strategy};
+use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Steer, Strategy};
 
-use super::{Names, Written, positive, set};
+use super::{Names, Written, positive, rollout, set};
 use crate::problem::{Location, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
@@ -91,11 +91,30 @@ pub(super) fn one(
             };
             (it.at, services, change, Span::from_secs(1), None)
         }
+        schema::Operation::Rollout(it) => {
+            positive(it.every, "every", reporter);
+            let change = rollout::compile(it, file, *place, reporter);
+            (it.at, service(&it.rollout, names, reporter), change, it.every.value, None)
+        }
+        schema::Operation::PauseRollout(it) => steer(it.at, &it.pause_rollout, Steer::Pause, names, reporter),
+        schema::Operation::ResumeRollout(it) => steer(it.at, &it.resume_rollout, Steer::Resume, names, reporter),
+        schema::Operation::AbortRollout(it) => steer(it.at, &it.abort_rollout, Steer::Abort, names, reporter),
     };
     let Some(change) = change else { return vec![] };
     let at = Time::ZERO + at.value;
     let times = times.map(|times| times.0 as u32);
     services.into_iter().map(|service| Operation { at, service, change: change.clone(), every, times }).collect()
+}
+
+/// A change of the rollout of a service: its time, the service, the change, and the pace of no steps.
+fn steer(
+    at: At<Span>,
+    name: &At<String>,
+    steer: Steer,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> (At<Span>, Vec<ServiceId>, Option<Change>, Span, Option<schema::Steps>) {
+    (at, service(name, names, reporter), Some(Change::Steer(steer)), Span::from_secs(1), None)
 }
 
 fn service(name: &At<String>, names: &Names<'_>, reporter: &mut Reporter) -> Vec<ServiceId> {

@@ -22,4 +22,4 @@ pub const ZONES_MAX: usize = 256;
 pub const VERSION_MAX: u64 = 1_000_000;
 
 pub(super) type Version = Whole<0, VERSION_MAX>;
-pub(super) type Steps = Whole<1, 1_000_000>;
+pub(crate) type Steps = Whole<1, 1_000_000>;

@@ -14,6 +14,7 @@ mod network;
 mod nodes;
 mod operation;
 mod policy;
+mod rollout;
 mod script;
 mod service;
 
@@ -26,6 +27,7 @@ use crate::values::{Name, Whole};
 
 pub(crate) use autoscale::Autoscale;
 pub(crate) use fault::{Fault, Link, ServiceFault};
+pub(crate) use limits::Steps;
 pub use limits::{
     ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, USERS_MAX, VERSION_MAX, ZONES_MAX,
 };
@@ -34,6 +36,7 @@ pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Set, Update};
 pub(crate) use policy::{Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
+pub(crate) use rollout::{Analysis, BlueGreen, Rollout, RolloutStep};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, CacheOf, CallInFull, Choice, QueueOf, Retry, Step, Times};
 pub(crate) use service::{Endpoint, Service, SplitPart};

@@ -72,7 +72,8 @@ section! {
         or resend_cap: At<Span> = "5s";
         /// Time for which changes of the ready instances are collected before they are sent to callers (Istio: 100ms).
         or debounce: Span = "100ms";
-        /// Time between two rounds in which an autoscaler asks the nodes for measurements (metrics-server: 15s).
+        /// Time between two rounds in which an autoscaler, or the coordinator for a rollout, asks the nodes for
+        /// measurements (metrics-server: 15s).
         or metrics: At<Span> = "15s";
     }
 }

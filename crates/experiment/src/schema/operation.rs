@@ -5,6 +5,7 @@ use meshsim_mesh::model::{Amount, Feedback, Rounding};
 
 use super::INSTANCES_MAX;
 use super::limits::{Steps, Version};
+use super::rollout::{AbortRollout, PauseRollout, ResumeRollout, Rollout};
 use crate::section::{At, OneOrMore, Raw, by_key, section};
 use crate::values::{Fraction, Name, Real, StrategyName, Whole};
 
@@ -18,6 +19,10 @@ by_key! {
         "scale" => Scale,
         "update" => Update,
         "set" => Set,
+        "rollout" => Rollout,
+        "pause_rollout" => PauseRollout,
+        "resume_rollout" => ResumeRollout,
+        "abort_rollout" => AbortRollout,
     }
 }
 
@@ -32,6 +37,10 @@ impl Operation {
             Operation::Scale(it) => (&it.name, &it.at),
             Operation::Update(it) => (&it.name, &it.at),
             Operation::Set(it) => (&it.name, &it.at),
+            Operation::Rollout(it) => (&it.name, &it.at),
+            Operation::PauseRollout(it) => (&it.name, &it.at),
+            Operation::ResumeRollout(it) => (&it.name, &it.at),
+            Operation::AbortRollout(it) => (&it.name, &it.at),
         };
         (name.as_ref(), at.value)
     }

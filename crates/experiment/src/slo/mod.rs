@@ -1,5 +1,6 @@
 //! SLOs, conditions on the results of a run: `users.search p99 < 80ms from 10s to 20s`.
 
+mod condition;
 mod criteria;
 mod parts;
 
@@ -12,7 +13,9 @@ use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::section::At;
 use crate::units;
 
+pub(crate) use condition::condition;
 pub(crate) use criteria::{criteria, look};
+pub use meshsim_mesh::criterion::Comparison;
 pub(crate) use parts::Parts;
 
 /// One line of the file's `slo`.
@@ -88,35 +91,6 @@ pub enum Metric {
     Recovery,
 }
 
-/// Comparison of a figure with its threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub enum Comparison {
-    /// `<`
-    #[serde(rename = "<")]
-    Less,
-    /// `<=`
-    #[serde(rename = "<=")]
-    AtMost,
-    /// `>`
-    #[serde(rename = ">")]
-    More,
-    /// `>=`
-    #[serde(rename = ">=")]
-    AtLeast,
-}
-
-impl Comparison {
-    /// True if the figure stands to the threshold as it must. A NaN never does.
-    pub fn holds(self, figure: f64, threshold: f64) -> bool {
-        match self {
-            Comparison::Less => figure < threshold,
-            Comparison::AtMost => figure <= threshold,
-            Comparison::More => figure > threshold,
-            Comparison::AtLeast => figure >= threshold,
-        }
-    }
-}
-
 const METRICS: [(&str, Metric); 13] = [
     ("p50", Metric::Quantile(0.5)),
     ("p75", Metric::Quantile(0.75)),
@@ -151,19 +125,7 @@ pub(crate) fn compile(
 ) -> Option<Slo> {
     let text = line.value.trim();
     let place = line.place;
-    let Some(sign) = text.find(['<', '>', '=']) else {
-        reporter.report(place, format!("`{}` compares nothing", shortened(text))).help(EXAMPLE);
-        return None;
-    };
-    let (left, right) = text.split_at(sign);
-    let comparisons =
-        [("<=", Comparison::AtMost), (">=", Comparison::AtLeast), ("<", Comparison::Less), (">", Comparison::More)];
-    let found = comparisons.iter().find_map(|(sign, comparison)| Some((*comparison, right.strip_prefix(sign)?)));
-    let Some((comparison, right)) = found else {
-        reporter.report(place, "a figure is compared by <, <=, > or >=").help(EXAMPLE);
-        return None;
-    };
-    let left = left.trim();
+    let (left, comparison, right) = compared(text, EXAMPLE, place, reporter)?;
     let (scope, metric) = left.rsplit_once(char::is_whitespace).unwrap_or(("", left));
     let found = match within(left) {
         Some((_, limit)) => {
@@ -221,6 +183,28 @@ pub(crate) fn compile(
         return None;
     }
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window, any })
+}
+
+/// Takes a comparison apart: what stands on its left, trimmed, and what on its right.
+fn compared<'t>(
+    text: &'t str,
+    example: &str,
+    place: Location,
+    reporter: &mut Reporter,
+) -> Option<(&'t str, Comparison, &'t str)> {
+    let Some(sign) = text.find(['<', '>', '=']) else {
+        reporter.report(place, format!("`{}` compares nothing", shortened(text))).help(example);
+        return None;
+    };
+    let (left, right) = text.split_at(sign);
+    let comparisons =
+        [("<=", Comparison::AtMost), (">=", Comparison::AtLeast), ("<", Comparison::Less), (">", Comparison::More)];
+    let found = comparisons.iter().find_map(|(sign, comparison)| Some((*comparison, right.strip_prefix(sign)?)));
+    let Some((comparison, right)) = found else {
+        reporter.report(place, "a figure is compared by <, <=, > or >=").help(example);
+        return None;
+    };
+    Some((left.trim(), comparison, right))
 }
 
 /// Cuts the text at the first of these words, and returns that word and the text after it.

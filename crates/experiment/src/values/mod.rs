@@ -9,6 +9,7 @@ mod limit;
 mod name;
 mod numbers;
 mod or_none;
+mod rollout;
 mod sizes;
 mod words;
 mod zone_routing;
@@ -23,6 +24,7 @@ pub use name::NAME_CHARS_MAX;
 pub(crate) use name::{Name, name_error};
 pub(crate) use numbers::{Real, Whole};
 pub(crate) use or_none::{Budget, Factor, Joins, Limit, Timeout};
+pub(crate) use rollout::{CanaryScale, Promotion, RolloutPause};
 pub(crate) use sizes::{CallSize, RequestSize};
 pub(crate) use words::{LimitedAt, StrategyName};
 

@@ -2,6 +2,7 @@
 //!
 //! - [`operations`]: operations begin and are iterated, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, and resent until acknowledged.
+//! - `rollout`: rollouts, and the counts of nodes for their analyses.
 //! - `place`: placement of instances. `progress`, `watch`, `leave`: nodes that are alive, dead or leaving.
 //!   [`instance_registry`]: the instance view of the callers.
 //! - `look`: status of the run, for an operator who looks while it is in progress.
@@ -14,6 +15,7 @@ mod leave;
 pub mod operations;
 mod placement;
 mod progress;
+mod rollout;
 mod status;
 pub mod steps;
 mod watch;
@@ -38,6 +40,7 @@ pub use layout::Layout;
 use operations::Running;
 use placement::{NodeResources, ServicePlacement};
 use progress::NodeProgress;
+use rollout::Rollouts;
 pub use status::Presence;
 use steps::Log;
 use watch::Watch;
@@ -73,6 +76,8 @@ pub struct Coordinator {
     publishing: Option<Timer>,
     /// Load boards; `None`: no report has come.
     boards: Option<Box<Collecting>>,
+    /// Rollouts; `None`: there was none yet.
+    rollouts: Option<Box<Rollouts>>,
 }
 
 /// Desired state of one service.
@@ -130,6 +135,7 @@ impl Coordinator {
             sightings: Diary::default(),
             publishing: None,
             boards: None,
+            rollouts: None,
             mesh,
         }
     }
@@ -184,6 +190,7 @@ impl Coordinator {
                 Tick::Resend(node) => self.resend(node as usize, cx),
                 Tick::Watch => self.watch(cx),
                 Tick::Publish => self.publish(cx),
+                Tick::Figures => self.ask_figures(cx),
                 Tick::Heartbeat
                 | Tick::Instance { .. }
                 | Tick::Frame(_)
@@ -214,6 +221,9 @@ impl Coordinator {
         }
         self.epoch = epoch;
         self.publishing = None;
+        if let Some(rollouts) = &mut self.rollouts {
+            rollouts.reboot();
+        }
         self.members.iter_mut().for_each(|member| member.resend = None);
     }
 
@@ -221,6 +231,7 @@ impl Coordinator {
         self.decisions.get_or_insert_with(|| cx.rng().next_u64());
         self.arm_next_operations(cx);
         self.resume_operations(cx);
+        self.resume_rollouts(cx);
         for node in 0..self.members.len() {
             if self.members[node].acked < self.members[node].sent {
                 self.send_tail(node, cx);
@@ -259,6 +270,7 @@ impl Coordinator {
                 self.left(node, incarnation, cx);
             }
             Msg::Loads(report) => self.load_report(node, &report, cx),
+            Msg::Figures(figures) => self.figures(node, *figures),
             // A peer that keeps to the protocol sends a coordinator none of these.
             Msg::Request(_)
             | Msg::Reply(_)
@@ -277,7 +289,8 @@ impl Coordinator {
             | Msg::AskSample { .. }
             | Msg::Sample(_)
             | Msg::AskScale { .. }
-            | Msg::Scale(_) => {}
+            | Msg::Scale(_)
+            | Msg::AskFigures { .. } => {}
         }
     }
 

@@ -22,17 +22,17 @@ pub const MANUAL_OPERATIONS_MAX: usize = 10_000;
 /// An operation that has begun.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Running {
-    source: Source,
-    history: usize,
+    pub(super) source: Source,
+    pub(super) history: usize,
     /// Steps so far.
-    steps: u32,
+    pub(super) steps: u32,
     /// Time of the next iteration; `None`: it has ended.
-    next: Option<Time>,
+    pub(super) next: Option<Time>,
 }
 
 /// Origin of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Source {
+pub(super) enum Source {
     /// In the file.
     File(usize),
     /// Manual, with its index.
@@ -101,7 +101,7 @@ impl Coordinator {
     fn begin(&mut self, source: Source, cx: &mut MeshCx<'_>) -> usize {
         let Operation { service, change, .. } = self.operation(source).clone();
         let operation = if let Source::File(index) = source { Some(index) } else { None };
-        self.end_same(service, change.kind());
+        self.end_same(service, change.kind(), cx);
         if let Change::Set(setting) = &change {
             setting::put(Arc::make_mut(&mut self.settings), service, Setting::clone(setting));
             self.mesh = setting::with(&self.mesh, &self.settings);
@@ -111,16 +111,25 @@ impl Coordinator {
             self.publish_soon(cx);
         }
         let at = self.history.len();
+        let running = self.running.len();
         self.running.push(Running { source, history: at, steps: 0, next: Some(cx.now()) });
         self.history.push(OperationHistory {
             change: Some(change.clone()),
             ..history(operation, change.kind(), service, cx.now())
         });
-        self.iterate(self.running.len() - 1, cx);
+        match change {
+            Change::Steer(steer) => {
+                self.running[running].next = None;
+                let is_done = self.steer_rollout(service, steer, cx);
+                let outcome = if is_done { OperationOutcome::Reached } else { OperationOutcome::Refused };
+                self.history[at].outcome = outcome;
+            }
+            _ => self.iterate(running, cx),
+        }
         at
     }
 
-    fn operation(&self, source: Source) -> &Operation {
+    pub(super) fn operation(&self, source: Source) -> &Operation {
         match source {
             Source::File(index) => &self.mesh.operations[index],
             Source::Hand(index) => &self.manual[index],
@@ -134,6 +143,9 @@ impl Coordinator {
             return;
         }
         let Operation { service, change, every, times, .. } = self.operation(running.source).clone();
+        if let Change::Rollout(rollout) = &change {
+            return self.advance_rollout(index, rollout, cx);
+        }
         // A turn that draws is a step, so no two of them have the same key.
         let base = self.decisions.expect("drawn at the first start");
         let mut rng = Rng::keyed(base, running.source.key(), u64::from(running.steps));
@@ -172,7 +184,7 @@ impl Coordinator {
     /// Instances of a service that are ready and stay where they are, by rising version: on no node more than it is to
     /// have, and not more than are wanted, as some of a node that leaves may be while others replace them. What was
     /// ordered to go does not count, whether or not its node has said yet that it went.
-    fn available(&self, service: ServiceId) -> Vec<(u32, u32)> {
+    pub(super) fn available(&self, service: ServiceId) -> Vec<(u32, u32)> {
         let mut available = Vec::new();
         for (node, share) in &self.services[service.index()].placed {
             for (version, count) in share {
@@ -187,13 +199,18 @@ impl Coordinator {
     }
 
     /// An operation takes the place of those of its kind on the same service; undeploy of all of them.
-    fn end_same(&mut self, service: ServiceId, kind: OperationKind) {
-        for running in self.running.iter_mut().filter(|running| running.next.is_some()) {
+    fn end_same(&mut self, service: ServiceId, kind: OperationKind, cx: &mut MeshCx<'_>) {
+        let mut ended = None;
+        for (index, running) in self.running.iter_mut().enumerate().filter(|(_, running)| running.next.is_some()) {
             let history = &mut self.history[running.history];
             if history.service == service && operation::supersedes(kind, history.kind) {
                 running.next = None;
                 history.outcome = OperationOutcome::Superseded;
+                ended = (history.kind == OperationKind::Rollout).then_some(index).or(ended);
             }
+        }
+        if let Some(index) = ended {
+            self.forget_rollout(index, service, cx);
         }
     }
 
@@ -236,5 +253,6 @@ fn history(operation: Option<usize>, kind: OperationKind, service: ServiceId, be
         began,
         steps: Vec::new(),
         outcome: OperationOutcome::Running,
+        rollout: None,
     }
 }

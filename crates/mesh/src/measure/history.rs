@@ -4,6 +4,7 @@ use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, ServiceId};
+use crate::rollout::history::RolloutHistory;
 
 /// History of one operation, as the coordinator saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct OperationHistory {
     pub steps: Vec<StepHistory>,
     /// Outcome.
     pub outcome: OperationOutcome,
+    /// What happened to a rollout.
+    pub rollout: Option<Box<RolloutHistory>>,
 }
 
 impl OperationHistory {
@@ -61,6 +64,14 @@ pub enum OperationKind {
     Flush,
     /// A setting has another value.
     Set,
+    /// A new version comes step by step, and goes again if measurements are bad.
+    Rollout,
+    /// A rollout is paused.
+    PauseRollout,
+    /// A rollout is resumed.
+    ResumeRollout,
+    /// A rollout is aborted.
+    AbortRollout,
 }
 
 impl OperationKind {
@@ -74,6 +85,10 @@ impl OperationKind {
             OperationKind::Scale => "scale",
             OperationKind::Update => "update",
             OperationKind::Set => "set",
+            OperationKind::Rollout => "rollout",
+            OperationKind::PauseRollout => "pause_rollout",
+            OperationKind::ResumeRollout => "resume_rollout",
+            OperationKind::AbortRollout => "abort_rollout",
             OperationKind::Repair => "repair",
         }
     }
@@ -98,8 +113,13 @@ pub enum OperationOutcome {
     },
     /// Another operation of the same kind on the same service took its place.
     Superseded,
-    /// It could not begin: the service is not deployed (or, for deploy, is already).
+    /// It could not begin: the service is not deployed (or, for deploy, is already), or there is no rollout that could be
+    /// paused, resumed or aborted.
     Refused,
+    /// A rollout went back to the old version: an analysis failed, or its instances were not ready in time.
+    RolledBack,
+    /// A rollout went back to the old version: an operation aborted it.
+    Aborted,
 }
 
 impl OperationOutcome {
@@ -112,6 +132,8 @@ impl OperationOutcome {
             OperationOutcome::Stuck { .. } => "stuck",
             OperationOutcome::Superseded => "superseded",
             OperationOutcome::Refused => "refused",
+            OperationOutcome::RolledBack => "rolled_back",
+            OperationOutcome::Aborted => "aborted",
         }
     }
 
@@ -122,7 +144,9 @@ impl OperationOutcome {
             OperationOutcome::Running
             | OperationOutcome::Reached
             | OperationOutcome::Superseded
-            | OperationOutcome::Refused => None,
+            | OperationOutcome::Refused
+            | OperationOutcome::RolledBack
+            | OperationOutcome::Aborted => None,
         }
     }
 }

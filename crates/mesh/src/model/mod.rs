@@ -8,6 +8,7 @@ mod journey;
 mod load;
 mod operation;
 mod queue;
+mod rollout;
 mod script;
 mod selection;
 pub mod setting;
@@ -29,6 +30,10 @@ pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE
 pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use queue::{Queue, Queued};
+pub use rollout::{
+    Analysis, AnalysisMetric, CHECK_BYTES_MAX, CHECKS_MAX, Check, ROLLOUT_STEPS_MAX, Rollout, RolloutStep, Steer,
+    WINDOW_ROUNDS_MAX,
+};
 pub use selection::{AWARE_MIN, Part, Selection, ZoneRouting};
 pub use setting::{Setting, Settings};
 pub use sizes::{SizedWork, Sizes};
@@ -340,7 +345,7 @@ pub struct Control {
     /// Time for which changes of the ready instances are collected before the view is published. (Istio's
     /// `PILOT_DEBOUNCE_AFTER` is 100 ms.)
     pub debounce: Span,
-    /// Time between two rounds in which the autoscaler asks the nodes for samples. (metrics-server's
+    /// Time between two rounds in which the autoscaler, or the coordinator for a rollout, asks the nodes for samples. (metrics-server's
     /// `--metric-resolution` is 15 s.)
     pub metrics: Span,
 }

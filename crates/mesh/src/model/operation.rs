@@ -6,6 +6,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::ServiceId;
+use super::rollout::{Rollout, Steer};
 use super::setting::Setting;
 use crate::measure::OperationKind;
 
@@ -60,6 +61,10 @@ pub enum Change {
     },
     /// One of its settings has another value from now on.
     Set(Box<Setting>),
+    /// A new version comes step by step, and goes again if measurements are bad.
+    Rollout(Arc<Rollout>),
+    /// Its rollout in progress is paused, resumed or aborted.
+    Steer(Steer),
 }
 
 impl Change {
@@ -73,6 +78,10 @@ impl Change {
             Change::Scale { .. } => OperationKind::Scale,
             Change::Update { .. } => OperationKind::Update,
             Change::Set(_) => OperationKind::Set,
+            Change::Rollout(_) => OperationKind::Rollout,
+            Change::Steer(Steer::Pause) => OperationKind::PauseRollout,
+            Change::Steer(Steer::Resume) => OperationKind::ResumeRollout,
+            Change::Steer(Steer::Abort) => OperationKind::AbortRollout,
         }
     }
 }

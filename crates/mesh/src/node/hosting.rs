@@ -26,6 +26,7 @@ use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
 use crate::proxy::ProxyId;
+use crate::rollout::figures::VersionCounts;
 use crate::serving::{Guard, ServingPolicies, Taken};
 
 /// Bound on the instances of a node, over all services; the node creates none beyond it. It bounds memory, and is far
@@ -68,6 +69,8 @@ pub(super) struct HostedService {
     pub(super) early: Early,
     /// Counts for the SLOs of the service.
     pub(super) slo_counts: SloCounts,
+    /// Counts for a rollout, while the coordinator asks for them; in memory.
+    pub(super) counts: Option<Box<VersionCounts>>,
     /// Places at which its requests are counted.
     pub(super) places: Places,
     /// Time until which `served.busy_ns` and `served.slot_ns` are counted.
@@ -317,6 +320,7 @@ impl HostedServices {
         for hosted in &mut self.services {
             hosted.went_down();
             hosted.instances.clear();
+            hosted.counts = None;
             (hosted.busy, hosted.serving, hosted.changed_in) = (0, 0, 0);
         }
     }
@@ -463,6 +467,7 @@ impl HostedService {
             from: mesh.measured_from(),
             early: Early::default(),
             slo_counts: SloCounts::new(service, mesh),
+            counts: None,
             places: Places::new(mesh),
             counted: now,
             busy: 0,

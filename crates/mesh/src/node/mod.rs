@@ -12,6 +12,7 @@ mod admit;
 mod caches;
 mod cancel;
 mod detached;
+mod figures;
 pub mod hosting;
 mod late;
 mod leave;
@@ -157,6 +158,7 @@ impl Node {
                     }
                 }
                 Msg::AskSample { round } => self.sample(from, round, cx),
+                Msg::AskFigures { service, round } => self.tell_figures(service, round, cx),
                 Msg::Leave { grace } => self.leave(grace, cx),
                 Msg::Cancel(it) => self.cancel(from, &it, cx),
                 Msg::Released => self.released(cx),
@@ -189,7 +191,8 @@ impl Node {
                 | Tick::Arrival
                 | Tick::User(_)
                 | Tick::Sample
-                | Tick::Scale(_) => {
+                | Tick::Scale(_)
+                | Tick::Figures => {
                     unreachable!("a node arms no such timer")
                 }
             },
@@ -307,7 +310,8 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::ReportFrom { .. }
         | Msg::InstanceView(_)
         | Msg::Released
-        | Msg::Loads(_) => from == COORDINATOR,
+        | Msg::Loads(_)
+        | Msg::AskFigures { .. } => from == COORDINATOR,
         Msg::AskSample { .. } => mesh.is_autoscaler(from),
         Msg::Leave { .. } => from == mesh.external_client(),
         Msg::Ack(_)
@@ -325,7 +329,8 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Left { .. }
         | Msg::Sample(_)
         | Msg::AskScale { .. }
-        | Msg::Scale(_) => false,
+        | Msg::Scale(_)
+        | Msg::Figures(_) => false,
     }
 }
 

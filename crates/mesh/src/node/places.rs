@@ -84,6 +84,11 @@ impl Places {
         self.list.iter().any(|place| place.whose == whose)
     }
 
+    /// The version of the instances of a place; `None`: its requests were for instances that are not there.
+    pub(super) fn version(&self, place: u32) -> Option<u32> {
+        self.list[place as usize].whose.0
+    }
+
     /// Number of places that belong to one instance each.
     pub(super) fn of_instances(&self) -> usize {
         self.list.iter().filter(|place| place.whose.1.is_some()).count()

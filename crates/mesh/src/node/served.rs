@@ -97,25 +97,29 @@ impl HostedService {
             None => self.early.record(took, self.places.scale()),
         }
         self.slo_counts.count(arrived, |criterion, count| count.answered(criterion, took));
+        if let Some(counts) = &mut self.counts {
+            counts.answered(self.places.version(place), took);
+        }
     }
 
     /// A request that was taken in was answered badly.
     pub(super) fn failed(&mut self, place: u32, arrived: Time, failure: Failure, now: Time) {
         self.places.ended(place, now).failed(arrived, now.since(arrived), failure);
-        self.has_failed(arrived, failure);
+        self.has_failed(place, arrived, failure);
     }
 
     /// A request was not taken in.
     pub(super) fn refused(&mut self, place: u32, now: Time) {
         self.places.course(place).failed(now, Span::ZERO, Failure::Refused);
-        self.has_failed(now, Failure::Refused);
+        self.has_failed(place, now, Failure::Refused);
     }
 
-    fn has_failed(&mut self, arrived: Time, failure: Failure) {
+    fn has_failed(&mut self, place: u32, arrived: Time, failure: Failure) {
         if let Some(served) = self.measured(arrived) {
             served.failed.count(failure);
         }
         self.slo_counts.count(arrived, |_, count| count.failed += 1);
+        self.count_failed(place);
     }
 
     /// A request that was taken in goes unanswered: its caller has given up.
@@ -135,6 +139,14 @@ impl HostedService {
             served.expired += 1;
         }
         self.slo_counts.count(arrived, |_, count| count.failed += 1);
+        self.count_failed(place);
+    }
+
+    /// Counts a failed request for a rollout, if there is one.
+    fn count_failed(&mut self, place: u32) {
+        if let Some(counts) = &mut self.counts {
+            counts.failed(self.places.version(place));
+        }
     }
 
     /// A policy refused a request that arrived at `arrived` at a place.

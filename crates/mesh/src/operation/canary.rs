@@ -12,16 +12,19 @@ use serde::{Deserialize, Serialize};
 
 use super::rolling::share_of;
 use super::{Desired, Iteration, Observed, add, count_of};
+use crate::model::Amount;
 
 /// The canary in progress: it lasts until its weight is 1 and the old instances are gone, or an update supersedes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// The new version. Its instances are [extra](Desired::extra).
     pub version: u32,
-    /// The weights of the steps so far, rising, in (0, 1]. Never empty; the last one is wanted.
+    /// The weights of the steps so far, rising, in [0, 1]. Never empty; the last one is wanted.
     pub weights: Vec<f64>,
     /// The highest weight that was in force so far; 0 if none was.
     pub reached: f64,
+    /// Its instances, whatever its weight is; `None`: as many as the weight asks for.
+    pub scale: Option<Amount>,
 }
 
 impl Canary {
@@ -37,8 +40,25 @@ impl Canary {
         if ready == 0 {
             return 0.0;
         }
-        let enough = self.weights.iter().rev().find(|weight| canary_instances(**weight, n) <= ready);
+        let enough = self.weights.iter().rev().find(|weight| self.instances_for(**weight, n) <= ready);
         enough.copied().unwrap_or(0.0).max(self.reached)
+    }
+
+    /// Instances of it that are to be there beside `n` others.
+    pub fn beside(&self, n: u32) -> u32 {
+        match self.weight() {
+            0.0 if self.scale.is_none() => 0,
+            weight => self.instances_for(weight, n),
+        }
+    }
+
+    /// Instances for which a weight is in force beside `n` others.
+    fn instances_for(&self, weight: f64, n: u32) -> u32 {
+        match self.scale {
+            None => canary_instances(weight, n),
+            Some(Amount::Instances(count)) => count,
+            Some(Amount::Share(share)) => share_of(share, n),
+        }
     }
 
     /// So many of its instances are ready beside `n` others: the weight that is in force now was.
@@ -67,20 +87,19 @@ pub(super) fn iterate(to: u32, weights: &[f64], k: usize, wanted: &mut Desired, 
         return if dropped > 0 { Iteration::Last } else { Iteration::Reached };
     }
     let before = wanted.versions.clone();
-    let canary = wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new(), reached: 0.0 });
+    let canary = of_version(to, wanted);
     match weights.get(k) {
-        Some(weight) => canary.weigh(*weight),
+        Some(weight) => {
+            canary.weigh(*weight);
+            canary.scale = None;
+        }
         None if canary.weight() >= 1.0 && observed.available(to) >= wanted.instances => {
             promote(wanted);
             return Iteration::Last;
         }
         None => {}
     }
-    if wanted.target == to {
-        // An update to this version stopped before its end. Those that are to stay are of the version that most are of.
-        let most = wanted.old(to).max_by_key(|(version, count)| (*count, *version));
-        wanted.target = most.map_or(to, |(version, _)| version);
-    }
+    stay_with_most(to, wanted);
     follow(wanted, observed);
 
     let weight = wanted.canary.as_ref().map_or(0.0, Canary::weight);
@@ -94,12 +113,52 @@ pub(super) fn iterate(to: u32, weights: &[f64], k: usize, wanted: &mut Desired, 
     }
 }
 
+/// The canary of this version: the one in progress, or a new one.
+fn of_version(to: u32, wanted: &mut Desired) -> &mut Canary {
+    wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new(), reached: 0.0, scale: None })
+}
+
+/// If an update to the canary's version stopped before its end: those that are to stay are of the version that most are
+/// of.
+fn stay_with_most(to: u32, wanted: &mut Desired) {
+    if wanted.target == to {
+        let most = wanted.old(to).max_by_key(|(version, count)| (*count, *version));
+        wanted.target = most.map_or(to, |(version, _)| version);
+    }
+}
+
+/// Sets the weight and the instances of a rollout's canary, which begins if there is none.
+pub(crate) fn set(to: u32, weight: f64, scale: Option<Amount>, wanted: &mut Desired, observed: Observed<'_>) {
+    if wanted.canary.as_ref().is_some_and(|canary| canary.version != to) {
+        leave(wanted, to);
+    }
+    let canary = of_version(to, wanted);
+    canary.weigh(weight);
+    canary.scale = scale;
+    stay_with_most(to, wanted);
+    follow(wanted, observed);
+}
+
+/// Removes the canary of this version. Returns the number of removed instances.
+pub(crate) fn remove(version: u32, wanted: &mut Desired) -> u32 {
+    wanted.canary = None;
+    let gone = take_away(version, wanted);
+    wanted.v = wanted.v_mean();
+    gone
+}
+
+fn take_away(version: u32, wanted: &mut Desired) -> u32 {
+    let gone = count_of(&wanted.versions, version);
+    wanted.versions.retain(|(of, _)| *of != version);
+    gone
+}
+
 /// S instances of other versions, and beside them as many of the new one as its weight asks for. Of the new ones, more
 /// than that stay only where they make up for others that are not ready.
-pub(super) fn follow(wanted: &mut Desired, observed: Observed<'_>) {
+pub(crate) fn follow(wanted: &mut Desired, observed: Observed<'_>) {
     let Some(canary) = &wanted.canary else { return };
     let (version, n) = (canary.version, wanted.instances);
-    let beside = canary_instances(canary.weight(), n);
+    let beside = canary.beside(n);
     let have = count_of(&wanted.versions, version);
     // Without those of the new version, nothing is extra.
     wanted.versions.retain(|(other, _)| *other != version);
@@ -116,13 +175,11 @@ pub(super) fn follow(wanted: &mut Desired, observed: Observed<'_>) {
 /// requests go to those that had stayed. Returns the number of removed instances.
 pub(super) fn leave(wanted: &mut Desired, to: u32) -> u32 {
     let Some(canary) = wanted.canary.take().filter(|canary| canary.version != to) else { return 0 };
-    let gone = count_of(&wanted.versions, canary.version);
-    wanted.versions.retain(|(version, _)| *version != canary.version);
-    gone
+    take_away(canary.version, wanted)
 }
 
 /// The new version has all requests, and instances enough for them: the old ones go.
-fn promote(wanted: &mut Desired) {
+pub(crate) fn promote(wanted: &mut Desired) {
     let Some(canary) = wanted.canary.take() else { return };
     wanted.target = canary.version;
     wanted.versions.clear();
@@ -164,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_in_force_once_its_instances_are_ready() {
-        let mut canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0], reached: 0.0 };
+        let mut canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0], reached: 0.0, scale: None };
         let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
         assert_eq!(shares, [0.0, 0.1, 0.1, 0.5, 0.5, 1.0]);
         // It stays in force while one of them is ready, beside ten or twenty, until a lower one is decided.
@@ -179,8 +236,8 @@ mod tests {
     #[test]
     fn requests_follow_the_weight_and_use_the_other_version_if_one_has_none() {
         let weights = vec![0.1, 0.5];
-        let wanted =
-            Desired { canary: Some(Canary { version: 3, weights, reached: 0.0 }), ..Desired::of_one_version(4, 1) };
+        let canary = Some(Canary { version: 3, weights, reached: 0.0, scale: None });
+        let wanted = Desired { canary, ..Desired::of_one_version(4, 1) };
         assert_eq!(wanted.request_shares(&[(1, 3), (2, 1), (3, 2)]), [(1, 0.375), (2, 0.125), (3, 0.5)]);
         assert_eq!(wanted.request_shares(&[(1, 4), (3, 1)]), [(1, 0.9), (3, 0.1)]);
         assert_eq!(wanted.request_shares(&[(1, 4)]), [(1, 1.0)]);

@@ -25,9 +25,11 @@
 //!   instances at once, a rollback among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
+//! - A [rollout](crate::rollout) moves V too: it and an update supersede each other. Its new version is a canary.
+//!
 //! To add one: a file here with an `iterate`, a variant of [`Change`] and of [`OperationKind`], a line in [`iterate`].
 
-mod canary;
+pub(crate) mod canary;
 mod deploy;
 mod extend;
 mod flush;
@@ -139,6 +141,8 @@ pub fn iterate(
         }
         // The coordinator tells it with the view; it moves no recurrence.
         Change::Set(_) => Iteration::Reached,
+        // They need the time and measurements: `RolloutProgress` advances them.
+        Change::Rollout(_) | Change::Steer(_) => Iteration::Refused,
     }
 }
 
@@ -171,7 +175,7 @@ impl Operation {
         require(self.service.index() < mesh.services.len(), "unknown service")?;
         require(self.times != Some(0), "an operation takes at least one step")?;
         match &self.change {
-            Change::Deploy | Change::Undeploy | Change::Flush => return Ok(()),
+            Change::Deploy | Change::Undeploy | Change::Flush | Change::Steer(_) => return Ok(()),
             Change::Set(setting) => return require(setting.is_sound(self.service, mesh), "no such value"),
             Change::Extend { to, rate, .. } => {
                 require(*to <= TO_MAX, "too many instances")?;
@@ -182,6 +186,7 @@ impl Operation {
                 rate_fits(*rate)?;
                 strategy.validate()?;
             }
+            Change::Rollout(rollout) => rollout.validate(&mesh.control).map_err(OperationError)?,
         }
         require(self.every >= EVERY_MIN, "there must be at least 1ms between two steps")
     }
@@ -220,13 +225,16 @@ impl Strategy {
 
 /// True if an operation of this kind supersedes one in progress on the same service.
 pub fn supersedes(newer: OperationKind, older: OperationKind) -> bool {
-    newer == older || newer == OperationKind::Undeploy
+    let is_of_version = |kind| matches!(kind, OperationKind::Update | OperationKind::Rollout);
+    newer == older || newer == OperationKind::Undeploy || (is_of_version(newer) && is_of_version(older))
 }
 
 /// Distance of an operation from its target: target minus reached value, in its own unit.
 pub fn residual(change: &Change, wanted: &Desired) -> f64 {
     match change {
         Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) | Change::Scale { .. } => 0.0,
+        Change::Steer(_) => 0.0,
+        Change::Rollout(rollout) => f64::from(rollout.to) - wanted.v_mean(),
         Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
         Change::Update { to, .. } => f64::from(*to) - wanted.v_mean(),
     }
@@ -262,6 +270,30 @@ impl Desired {
     /// Instances above S that are to run for a time only, such as the surge of a rolling update, or a canary.
     pub fn extra(&self) -> u32 {
         self.running().saturating_sub(self.instances)
+    }
+
+    /// True if no instance is of another version.
+    pub(crate) fn has_only(&self, version: u32) -> bool {
+        self.other_than(version) == 0
+    }
+
+    /// The share of requests that a canary of this version is to get; 0 if there is none.
+    pub fn weight_of(&self, version: u32) -> f64 {
+        match &self.canary {
+            Some(canary) if canary.version == version => canary.weight(),
+            _ if self.target == version => 1.0,
+            _ => 0.0,
+        }
+    }
+
+    /// True if all instances of the canary are ready, and its weight is in force.
+    pub(crate) fn has_canary_ready(&self, observed: Observed<'_>) -> bool {
+        let is_ready = |canary: &Canary| {
+            let ready = observed.available(canary.version);
+            let in_force = canary.in_force(self.instances, ready);
+            self.instances == 0 || (ready >= canary.beside(self.instances) && in_force == canary.weight())
+        };
+        self.canary.as_ref().is_some_and(is_ready)
     }
 
     /// V as the mean over all instances that are to run; 0 without instances.
@@ -472,7 +504,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_registered() {
-        crate::expect_registered("operation", include_str!("mod.rs"));
+        crate::expect_registered("operation", &include_str!("mod.rs").replace("pub(crate) mod", "mod"));
     }
 
     #[test]

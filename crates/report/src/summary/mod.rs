@@ -4,6 +4,7 @@ mod autoscale;
 mod measured;
 mod operations;
 mod requests;
+mod rollout;
 mod services;
 mod traffic;
 
@@ -17,6 +18,7 @@ pub(crate) use self::operations::operations;
 pub use self::operations::{OperationSummary, StepSummary, Values};
 pub use self::requests::{FailureCounts, JourneySummary, LoadSummary, Requests, TargetSummary};
 pub(crate) use self::requests::{per_second, planned_time, requests};
+pub use self::rollout::{CheckSummary, MeasurementSummary, RolloutEntry, RolloutSummary};
 pub use self::services::{BlockSummary, CacheSummary, EdgeSummary, NodeSummary, QueueSummary, ServiceSummary};
 pub use self::traffic::Traffic;
 

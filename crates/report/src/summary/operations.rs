@@ -9,6 +9,7 @@ use meshsim_mesh::model::{Change, ServiceId, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rollout::RolloutSummary;
 use super::{Measured, sum};
 use crate::show::unplaced_reason;
 
@@ -79,9 +80,12 @@ pub struct OperationSummary {
     pub after: Values,
     /// Its steps.
     pub steps: Vec<StepSummary>,
+    /// What happened to a rollout; left out for all other operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSummary>,
 }
 
-const KINDS: [OperationKind; 8] = [
+const KINDS: [OperationKind; 12] = [
     OperationKind::Deploy,
     OperationKind::Undeploy,
     OperationKind::Extend,
@@ -90,13 +94,18 @@ const KINDS: [OperationKind; 8] = [
     OperationKind::Repair,
     OperationKind::Flush,
     OperationKind::Set,
+    OperationKind::Rollout,
+    OperationKind::PauseRollout,
+    OperationKind::ResumeRollout,
+    OperationKind::AbortRollout,
 ];
 
 /// Strategies of updates; `None` for other operations.
 const STRATEGIES: [Option<&str>; 5] = [Some("batch"), Some("bernoulli"), Some("rolling"), Some("canary"), None];
 
 /// [`OperationOutcome`] in one word.
-const OUTCOMES: [&str; 6] = ["running", "reached", "step_limit", "stuck", "superseded", "refused"];
+const OUTCOMES: [&str; 8] =
+    ["running", "reached", "step_limit", "stuck", "superseded", "refused", "rolled_back", "aborted"];
 
 /// Values of the three recurrences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -210,7 +219,10 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
             (Some(f64::from(*to)), has_rate.then_some(*rate), Some(name.into()))
         }
         Some(Change::Scale { by }) => (Some(*by), None, None),
-        Some(Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_)) | None => (None, None, None),
+        Some(Change::Rollout(rollout)) => (Some(f64::from(rollout.to)), None, None),
+        Some(Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) | Change::Steer(_)) | None => {
+            (None, None, None)
+        }
     };
     // A reached target leaves no residual.
     let residual = history.outcome.residual().or((history.outcome == OperationOutcome::Reached).then_some(0.0));
@@ -265,5 +277,9 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
                 acks: step.acks,
             })
             .collect(),
+        rollout: match (&history.change, &history.rollout) {
+            (Some(Change::Rollout(rollout)), Some(history)) => Some(RolloutSummary::of(rollout, history)),
+            _ => None,
+        },
     }
 }

@@ -10,6 +10,7 @@ mod messages;
 mod operations;
 mod policies;
 mod requests;
+mod rollout;
 mod services;
 mod slo;
 
@@ -66,6 +67,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
     let of_nodes = format!("cores that were busy, on average, {of_services}");
     for (title, beside, body) in [
         ("Operations", "", operations::operations(summary, paint)),
+        ("Rollouts", "", rollout::rollouts(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
         ("Latency", requests::latency_span(summary), requests::latencies(summary, paint)),
         ("Journeys", "of users, from the first request to the last reply", requests::journeys(summary, paint)),

@@ -68,7 +68,7 @@ fn legend(summary: &Summary, table: &Table) -> String {
     let parts = [
         (of(&others), "S instances"),
         (of(&[OperationKind::Scale]), "C requests that an instance serves at once"),
-        (of(&[OperationKind::Update]), "V mean version"),
+        (of(&[OperationKind::Update, OperationKind::Rollout]), "V mean version"),
         (table.has("generation"), "generation: steps of the service so far"),
         (table.has("residual"), "residual: target minus reached value"),
     ];
@@ -99,7 +99,7 @@ fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
         group.iter().map(|o| o.settle_time_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
     let result = match (group.len(), first.kind) {
         (1, OperationKind::Scale) => changed("C", first.before.capacity, first.after.capacity),
-        (1, OperationKind::Update) => changed("V", first.before.version, first.after.version),
+        (1, OperationKind::Update | OperationKind::Rollout) => changed("V", first.before.version, first.after.version),
         _ => {
             let instances = |values: fn(&OperationSummary) -> u32| group.iter().map(|o| f64::from(values(o))).sum();
             changed("S", instances(|o| o.before.instances), instances(|o| o.after.instances))
@@ -115,6 +115,7 @@ fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
         "step_limit" => ("step limit".into(), Look::Plain),
         "stuck" => ("stuck".into(), Look::Bad),
         "refused" => ("refused".into(), Look::Bad),
+        "rolled_back" => ("rolled back".into(), Look::Bad),
         other => (other.into(), Look::Warn),
     };
     if unplaced > 0 {

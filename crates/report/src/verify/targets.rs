@@ -81,7 +81,9 @@ fn expected(mesh: &Mesh, id: ServiceId) -> Expected {
             }
             Change::Update { strategy: Strategy::Canary { .. }, .. } => (it.instances, it.version) = (None, None),
             Change::Update { to, .. } => it.version = operation.times.is_none().then_some(*to),
-            Change::Deploy | Change::Flush | Change::Set(_) => {}
+            // It may go back, or wait.
+            Change::Rollout(_) => (it.instances, it.version) = (None, None),
+            Change::Deploy | Change::Flush | Change::Set(_) | Change::Steer(_) => {}
         }
     }
     if service.autoscale.is_some() {

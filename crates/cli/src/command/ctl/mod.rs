@@ -3,6 +3,7 @@
 mod events;
 mod gateway;
 mod operation;
+mod rollout;
 mod show;
 mod watch;
 
@@ -31,6 +32,8 @@ Examples:
   meshsim ctl scale geo --by 1.25 --times 3
   meshsim ctl update profile --to 2 --strategy rolling
   meshsim ctl set services.rate.balancer random
+  meshsim ctl rollout start 'rollout: geo, to: 2, steps: [{ set_weight: 20% }, { pause: {} }]'
+  meshsim ctl rollout status && meshsim ctl rollout resume geo
   meshsim ctl undeploy geo && meshsim ctl deploy geo
   meshsim ctl fault 'crash: node-2, for: 5s' && meshsim ctl heal
   meshsim ctl --to http://10.0.0.5:8080 --token-file token stop
@@ -159,6 +162,9 @@ enum CtlCommand {
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
+    /// Start, pause, resume or abort the rollout of a service, or show where it stands
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// Inject a fault for a while
     Fault {
         /// As in the file, without `at`: 'crash: node-2, for: 5s'
@@ -186,6 +192,36 @@ enum CtlCommand {
     Stop,
     /// Check the health of the coordinator, or of the process at --peer
     Health(Health),
+}
+
+/// Command of `ctl rollout`.
+#[derive(Debug, Subcommand)]
+enum RolloutCommand {
+    /// Start a rollout
+    Start {
+        /// As in the file, without `at`: 'rollout: web, to: 2, steps: [{ set_weight: 20% }, { pause: 30s }]'
+        rollout: String,
+    },
+    /// Pause the rollout of a service
+    Pause {
+        /// The service
+        service: String,
+    },
+    /// Resume a paused rollout, or end a step that is a pause
+    Resume {
+        /// The service
+        service: String,
+    },
+    /// Abort the rollout of a service: all requests go to the old version
+    Abort {
+        /// The service
+        service: String,
+    },
+    /// Show the rollouts: their steps, analyses and outcomes
+    Status {
+        #[arg(help = "The service [default: all]")]
+        service: Option<String>,
+    },
 }
 
 /// Interval and number of an operation's steps.
@@ -244,9 +280,11 @@ impl Args {
                 gateway.change(&format!("/api/faults/{fault}/heal"), "", json, screen, show::healed)?;
             }
             CtlCommand::Fault { fault } => {
-                let is_map = fault.trim_start().starts_with('{') || fault.contains('\n');
-                let text = if is_map { fault } else { format!("{{ {fault} }}") };
-                gateway.change("/api/faults", &text, json, screen, show::fault)?;
+                gateway.change("/api/faults", &as_map(fault), json, screen, show::fault)?;
+            }
+            CtlCommand::Rollout(RolloutCommand::Status { service }) => rollout::show(&gateway, service, json, screen)?,
+            CtlCommand::Rollout(RolloutCommand::Start { rollout }) => {
+                gateway.change("/api/operations", &as_map(rollout), json, screen, show::begun)?;
             }
             CtlCommand::Set { path, value } => {
                 let text = format!("{{ set: {path:?}, to: {value} }}");
@@ -259,6 +297,12 @@ impl Args {
         }
         Ok(Exit::Success)
     }
+}
+
+/// Text of an operation or a fault: the braces of a map on one line may be left out.
+fn as_map(text: String) -> String {
+    let is_map = text.trim_start().starts_with('{') || text.contains('\n');
+    if is_map { text } else { format!("{{ {text} }}") }
 }
 
 /// The fault that began last, of those that hold.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{CtlCommand, Pace};
+use super::{CtlCommand, Pace, RolloutCommand};
 
 /// The operation, as the file has it: what its figures mean, the gateway says.
 pub(super) fn of(verb: CtlCommand) -> Value {
@@ -40,10 +40,14 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
         CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
         CtlCommand::Flush { services } => vec![("flush", Some(services.into()))],
+        CtlCommand::Rollout(RolloutCommand::Pause { service }) => vec![("pause_rollout", Some(service.into()))],
+        CtlCommand::Rollout(RolloutCommand::Resume { service }) => vec![("resume_rollout", Some(service.into()))],
+        CtlCommand::Rollout(RolloutCommand::Abort { service }) => vec![("abort_rollout", Some(service.into()))],
         CtlCommand::Status
         | CtlCommand::Watch
         | CtlCommand::Events { .. }
         | CtlCommand::Operations { .. }
+        | CtlCommand::Rollout(RolloutCommand::Start { .. } | RolloutCommand::Status { .. })
         | CtlCommand::Fault { .. }
         | CtlCommand::Set { .. }
         | CtlCommand::Heal { .. }
@@ -84,5 +88,6 @@ mod tests {
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
         assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
         assert_eq!(operation("ctl flush a"), json!({ "flush": ["a"] }));
+        assert_eq!(operation("ctl rollout abort a"), json!({ "abort_rollout": "a" }));
     }
 }

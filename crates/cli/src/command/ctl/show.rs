@@ -43,6 +43,11 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
         let line = format!("{}: since {:.1}s, {until}", fault.what, fault.from_s);
         out += &format!("  {}\n", paint.on(Look::Bad, &line));
     }
+    for rollout in &status.rollouts {
+        let measured = rollout.measured.as_ref().map_or_else(String::new, |it| format!("; {it}"));
+        let line = format!("rollout {} to {}: {}{measured}", rollout.service, rollout.to, rollout.standing);
+        out += &format!("  {}\n", paint.on(Look::Good, &line));
+    }
     for silent in &status.silent {
         let line = format!("{} is silent since {:.1}s: its figures are missing", silent.actor, silent.since_s);
         out += &format!("  {}\n", paint.on(Look::Warn, &line));
@@ -244,7 +249,8 @@ pub(super) fn event_in_words(event: &Event) -> (Look, String) {
         EventKind::OperationSettled => (Look::Good, "settled"),
         EventKind::StepDecided => (Look::Dim, "decided"),
         EventKind::StepSettled => (Look::Dim, "settled"),
-        EventKind::NodeBack => (Look::Plain, ""),
+        EventKind::NodeBack | EventKind::Rollout => (Look::Plain, ""),
+        EventKind::Analysis => (Look::Dim, ""),
         EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Look::Dim, ""),
     };
     let words = if word.is_empty() { event.what.clone() } else { format!("{word}: {}", event.what) };

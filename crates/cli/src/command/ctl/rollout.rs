@@ -1,0 +1,45 @@
+//! `meshsim ctl rollout status`: where rollouts stand, and what happened to them.
+
+use meshsim_gateway::{Operation, Operations};
+use meshsim_report::table::{Look, Paint};
+use meshsim_report::{RolloutSummary, operation_in_words};
+
+use super::gateway::GatewayClient;
+use crate::error::Error;
+use crate::screen::Screen;
+
+/// Prints the rollouts of a service, or of all.
+pub(super) fn show(
+    gateway: &GatewayClient,
+    service: Option<String>,
+    json: bool,
+    screen: &mut Screen,
+) -> Result<(), Error> {
+    let all: Operations = gateway.get("/api/operations")?;
+    let is_its = |it: &Operation| service.as_ref().is_none_or(|service| *service == it.summary.service);
+    let found: Vec<Operation> =
+        all.operations.into_iter().filter(|it| it.summary.rollout.is_some() && is_its(it)).collect();
+    if json {
+        return screen.print_json(&Operations { operations: found });
+    }
+    let paint = screen.paint();
+    let texts: Vec<String> = found.iter().map(|operation| of(operation, paint)).collect();
+    screen.print(&if texts.is_empty() { "no rollout has begun\n".into() } else { texts.join("\n") })
+}
+
+fn of(operation: &Operation, paint: Paint) -> String {
+    let Some(rollout) = &operation.summary.rollout else { return String::new() };
+    let outcome = &operation.summary.outcome;
+    let words = if outcome == "running" { rollout.standing() } else { outcome.replace('_', " ") };
+    let head = format!("{}: {words}", operation_in_words(&operation.summary));
+    format!("{}\n{}", paint.on(Look::Bold, &head), entries(rollout, paint))
+}
+
+fn entries(rollout: &RolloutSummary, paint: Paint) -> String {
+    let line = |entry: &meshsim_report::RolloutEntry| {
+        let is_bad = entry.measurement.as_ref().is_some_and(|it| it.is_bad()) || entry.kind == "aborted";
+        let look = if is_bad { Look::Bad } else { Look::Plain };
+        format!("{:>9.2}s  {}\n", entry.at_s, paint.on(look, &entry.what))
+    };
+    rollout.entries.iter().map(line).collect()
+}
