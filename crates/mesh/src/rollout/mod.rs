@@ -1,10 +1,10 @@
 //! Rollouts with analysis: the coordinator's side, and what nodes count for it.
 //!
-//! - [`progress`]: the rollout as a state machine, a pure function of the time, of the nodes' reports and of
+//! - `progress`: the rollout as a state machine, a pure function of the time, of the nodes' reports and of
 //!   measurements.
 //! - [`history`]: what happened to it, for reports.
 //! - [`figures`]: the counts of a node, by version, and the message that carries them.
-//! - [`samples`]: the coordinator's store of these messages, from which it measures.
+//! - `samples`: the coordinator's store of these messages, from which it measures.
 //!
 //! # Signals
 //!
