@@ -5,6 +5,7 @@ mod command;
 mod error;
 mod flow;
 mod folder;
+mod found;
 mod fullscreen;
 mod headline;
 mod http;
@@ -48,7 +49,7 @@ Examples:
   meshsim import isotope canonical.yaml > mesh.yaml
 
 Exit codes: 0 all is well, 1 failed, 2 the input is wrong, 98 it cannot be told whether all is \
-well, 99 an SLO does not hold.";
+well, 99 an SLO does not hold, or a search has found a broken rule.";
 
 fn main() -> ExitCode {
     let parsed = command::line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));

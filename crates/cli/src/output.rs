@@ -117,7 +117,7 @@ pub(crate) fn open(
 const OWN: [&str; 8] = [STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, SERIES_PARQUET, EVENTS, REPORT];
 
 /// The files that a run of this experiment may leave, except its summary.
-fn names(experiment: &Experiment) -> Vec<&str> {
+pub(crate) fn names(experiment: &Experiment) -> Vec<&str> {
     inputs(experiment).map(|(name, _)| name).chain(OWN).collect()
 }
 

@@ -22,6 +22,8 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod search;
+mod shrink;
 mod sweep;
 mod trace;
 mod verify;
@@ -62,6 +64,8 @@ commands! {
         Check = check;
         Run = run;
         Live = live;
+        Search = search;
+        Shrink = shrink;
     }
     "Learn" {
         Compare = compare;

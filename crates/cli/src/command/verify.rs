@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use meshsim_actor::Time;
+use meshsim_experiment::Experiment;
 use meshsim_mesh::{Msg, Tick};
 use meshsim_report::table::Look;
 use meshsim_report::verify::{Verified, Verifier, text};
@@ -26,7 +28,8 @@ Examples:
 
 Each rule is checked on what actors received and sent, and not on what they say of themselves. A simulated run \
 without a trace is run again with one. In a live run, messages of a process that was killed are not known, and \
-what they led to is not checked.
+what they led to is not checked. If the last fault of a simulated run ended long before the run, everything must be \
+as it was decided.
 
 Exit codes: 0 all rules hold, 1 one is broken, 2 the input is invalid: no run, or only a part of a trace, 130 \
 interrupted.";
@@ -75,6 +78,7 @@ impl Args {
         };
         progress.end();
         let Some(records) = records else { return Ok(Exit::Interrupted) };
+        end(&mut verifier, experiment, &source);
         let verified = verifier.finish();
         let broken = verified.iter().filter(|it| it.broken > 0).count();
         if self.json {
@@ -90,6 +94,17 @@ impl Args {
             screen.print(&(head + &text(&verified, &source.label, paint)))?;
         }
         Ok(if broken == 0 { Exit::Success } else { Exit::Diverged })
+    }
+}
+
+/// What must hold at the end of a run, if it has come to its end, and its network loses nothing for good.
+fn end(verifier: &mut Verifier, experiment: &Experiment, source: &Source) {
+    let end = Time::ZERO + experiment.duration;
+    let is_whole = source.summary.as_ref().is_none_or(|summary| !summary.cut_short);
+    if is_whole && experiment.network.drop == 0.0 {
+        let faults = &experiment.network.faults;
+        let healed = faults.iter().map(|fault| fault.until).max().unwrap_or(Time::ZERO);
+        verifier.ends(healed, end);
     }
 }
 

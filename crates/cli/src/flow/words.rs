@@ -44,7 +44,7 @@ pub(crate) struct About {
     pub(crate) ordinal: Option<u32>,
     /// The request that it is for, as [`RequestId::root`] has it.
     pub(crate) root: Option<u64>,
-    kind: &'static str,
+    pub(crate) kind: &'static str,
     /// A number of its own: of a view, of a report.
     number: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 pub(in crate::command) mod mermaid;
 pub(in crate::command) mod plantuml;
-mod svg;
+pub(in crate::command) mod svg;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};

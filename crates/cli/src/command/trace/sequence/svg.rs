@@ -15,7 +15,7 @@ const TOP: f64 = 74.0;
 /// Pixels of a character, at most.
 const CHAR: f64 = 6.6;
 
-pub(super) fn draw(diagram: &Diagram, run: &str) -> String {
+pub(in crate::command) fn draw(diagram: &Diagram, run: &str) -> String {
     let count = diagram.actors.len().max(1) as f64;
     let gap = ((WIDTH_WANTED - LEFT) / count).clamp(GAP_MIN, GAP_MAX);
     let width = LEFT + gap * count;
