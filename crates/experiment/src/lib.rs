@@ -51,6 +51,7 @@ pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
 pub use size::ModelSize;
 pub use slo::{Comparison, Metric, PIECES, Scope, Slo};
+pub use tree::quoted_if_needed;
 pub use units::{UnitError, duration};
 pub use words::fault_in_words;
 

@@ -26,7 +26,7 @@ enum Part {
     /// One of the nodes of a group.
     Node(usize),
     /// One of several disturbances of a link.
-    Disturbance(usize, String),
+    Disturbance(usize, &'static str),
     /// One of several targets of a fault: the way to their list, by keys and indexes, and its place there.
     Target(usize, Vec<Way>, usize),
 }
@@ -48,9 +48,8 @@ const MAPS: [&str; 2] = ["load", "services"];
 const DISTURBANCES: [&str; 6] = ["latency", "loss", "drop", "duplicate", "reorder", "bandwidth"];
 
 impl Parts {
-    /// The parts of an experiment: its faults, with each of several targets
-    /// and disturbances; operations, loads and services;
-    /// groups of nodes, and each node but the first of a group; sections that have defaults.
+    /// The parts of an experiment: faults, and of a fault with several targets or disturbances each of these; operations,
+    /// loads and services; groups of nodes, and each node of a group but the first; sections that have defaults.
     pub fn of(experiment: &Experiment) -> Self {
         let Bundle { text, files } = experiment.bundle();
         let mut reporter = Reporter::default();
@@ -68,9 +67,9 @@ impl Parts {
                     parts.extend((1..count).map(|_| Part::Node(at)));
                 }
                 let has = |key: &&str| item.get("link").is_some() && item.get(key).is_some();
-                let there: Vec<&str> = DISTURBANCES.into_iter().filter(has).collect();
+                let there: Vec<&'static str> = DISTURBANCES.into_iter().filter(has).collect();
                 if there.len() > 1 {
-                    parts.extend(there.into_iter().map(|key| Part::Disturbance(at, key.to_owned())));
+                    parts.extend(there.into_iter().map(|key| Part::Disturbance(at, key)));
                 }
                 if section == "faults" {
                     targets(item, &mut Vec::new(), &mut |way, index| parts.push(Part::Target(at, way, index)));
@@ -234,7 +233,7 @@ faults:
         assert!(without(&Part::Node(0)).is_err(), "the crash is of node-2");
         let one = without(&Part::Entry("services", "b".into())).expect("nothing needs it");
         assert_eq!(one.mesh.services.len(), 1);
-        let one = without(&Part::Disturbance(1, "drop".into())).expect("the other is there");
+        let one = without(&Part::Disturbance(1, "drop")).expect("the other is there");
         assert_eq!(one.network.faults.len(), 2);
     }
 

@@ -462,8 +462,8 @@ fn inline(node: &Node) -> String {
     }
 }
 
-/// A scalar or a key as YAML writes it.
-pub(crate) fn quoted_if_needed(text: &str) -> String {
+/// A text as a plain YAML scalar or key, or in double quotes where YAML would read a plain one otherwise.
+pub fn quoted_if_needed(text: &str) -> String {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '%' | '+' | '<' | '>' | '=' | '-' | ' ');
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/'));

@@ -47,6 +47,12 @@ impl Default for NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// End of the last fault; `None`: the network always loses messages for good, so it never heals.
+    pub fn healed(&self) -> Option<Time> {
+        let last = self.faults.iter().map(|fault| fault.until).max();
+        (self.drop == 0.0).then(|| last.unwrap_or(Time::ZERO))
+    }
+
     /// A network in which every message takes `latency`, and one to the sender itself takes no time.
     pub fn constant(seed: u64, latency: Span) -> Self {
         NetworkSpec {

@@ -282,11 +282,10 @@ impl RareWatch {
     }
 
     fn switched(&mut self, actor: ActorId, action: &MachineAction) {
+        self.touched += 1;
         if !matches!(action, MachineAction::Crash | MachineAction::Wipe) {
-            self.touched += 1;
             return;
         }
-        self.touched += 1;
         if actor == COORDINATOR {
             let begun = || self.nodes.values().filter(|node| node.has_begun);
             let (all, have) = (begun().count(), begun().filter(|node| node.acked >= self.last).count());

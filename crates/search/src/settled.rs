@@ -9,17 +9,11 @@ use meshsim_run::Simulation;
 
 /// Compares each node with what the coordinator has decided, and looks for what has not ended.
 pub(crate) fn settled<R: Recorder<Msg, Tick>>(simulation: &Simulation<R>) -> Verified {
-    let mut verified = Verified {
-        rule: "in the end each node holds what was decided, and nothing is open",
-        checked: 1,
-        broken: 0,
-        breaches: Vec::new(),
-    };
-    let (mesh, now) = (simulation.mesh(), simulation.now());
+    let rule = "in the end each node holds what was decided, and nothing is open";
+    let mut verified = Verified { checked: 1, ..Verified::new(rule) };
+    let (mesh, at_s) = (simulation.mesh(), simulation.now().secs());
     for (actor, reason) in wrongs(simulation) {
-        verified.broken += 1;
-        let actor = mesh.actor_name(actor).to_owned();
-        verified.breaches.push(Breach { record: 0, at_s: now.secs(), actor, reason });
+        verified.breach(Breach { record: 0, at_s, actor: mesh.actor_name(actor).to_owned(), reason });
     }
     verified
 }

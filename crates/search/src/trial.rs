@@ -62,8 +62,8 @@ pub fn try_out(experiment: &Experiment) -> Result<Trial, NetworkError> {
     tried.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         let reason = format!("panics: {}", text.unwrap_or("without a message"));
-        let breach = Breach { record: 0, at_s: 0.0, actor: "an actor".into(), reason };
-        let broken = Verified { rule: PANICS, checked: 1, broken: 1, breaches: vec![breach] };
+        let mut broken = Verified { checked: 1, ..Verified::new(PANICS) };
+        broken.breach(Breach { record: 0, at_s: 0.0, actor: "an actor".into(), reason });
         Ok(Trial { broken: vec![broken], rare: RareCounts::default(), steps: 0, touched: 0, events: 0, checked: 1 })
     })
 }
@@ -74,23 +74,22 @@ fn run(experiment: &Experiment) -> Result<Trial, NetworkError> {
     let end = Time::ZERO + experiment.duration;
     let mut simulation = Simulation::recorded(experiment, checks)?;
     simulation.to(end);
-    let network = &experiment.network;
-    let healed = network.faults.iter().map(|fault| fault.until).max().unwrap_or(Time::ZERO);
-    // A network that always loses messages never heals, and a short rest of the run says nothing.
-    let is_settled = (network.drop == 0.0 && healed < end && has_time_to_heal(experiment, healed, end))
-        .then(|| settled(&simulation));
+    let healed = experiment.network.healed();
+    // A short rest of the run says nothing.
+    let has_time = healed.is_some_and(|healed| healed < end && has_time_to_heal(experiment, healed, end));
+    let at_end = has_time.then(|| settled(&simulation));
     let history = simulation.coordinator().history();
     let operated = history.iter().filter(|it| it.kind != OperationKind::Deploy && it.kind != OperationKind::Repair);
     let steps = operated.map(|it| it.steps.len() as u64).sum();
     let of_history = rare::of_history(simulation.mesh(), history);
     let events = simulation.counts().events;
     let Checks { mut verifier, rare } = simulation.into_recorder();
-    if network.drop == 0.0 {
+    if let Some(healed) = healed {
         verifier.ends(healed, end);
     }
     let touched = rare.touched();
     let rare = rare.finish(&of_history);
-    let verified: Vec<Verified> = verifier.finish().into_iter().chain(is_settled).collect();
+    let verified: Vec<Verified> = verifier.finish().into_iter().chain(at_end).collect();
     let checked = verified.iter().map(|it| it.checked).sum();
     let broken = verified.into_iter().filter(|it| it.broken > 0).collect();
     Ok(Trial { broken, rare, steps, touched, events, checked })

@@ -126,7 +126,7 @@ fn place(run: &Path, experiment: &Experiment) -> PathBuf {
     parent.join(format!("{name}-shrunk"))
 }
 
-/// What breaks, what it takes, and how that was found.
+/// Three sentences: which rule is broken, what the experiment still has, and how many parts were left out.
 fn sentences(shrunk: &Shrunk) -> Vec<String> {
     let experiment = &shrunk.experiment;
     let mesh = &experiment.mesh;

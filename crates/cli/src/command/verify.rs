@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use meshsim_actor::Time;
-use meshsim_experiment::Experiment;
 use meshsim_mesh::{Msg, Tick};
 use meshsim_report::table::Look;
 use meshsim_report::verify::{Verified, Verifier, text};
@@ -78,7 +77,10 @@ impl Args {
         };
         progress.end();
         let Some(records) = records else { return Ok(Exit::Interrupted) };
-        end(&mut verifier, experiment, &source);
+        let was_cut_short = source.summary.as_ref().is_some_and(|summary| summary.cut_short);
+        if let (false, Some(healed)) = (was_cut_short, experiment.network.healed()) {
+            verifier.ends(healed, Time::ZERO + experiment.duration);
+        }
         let verified = verifier.finish();
         let broken = verified.iter().filter(|it| it.broken > 0).count();
         if self.json {
@@ -94,17 +96,6 @@ impl Args {
             screen.print(&(head + &text(&verified, &source.label, paint)))?;
         }
         Ok(if broken == 0 { Exit::Success } else { Exit::Diverged })
-    }
-}
-
-/// What must hold at the end of a run, if it has come to its end, and its network loses nothing for good.
-fn end(verifier: &mut Verifier, experiment: &Experiment, source: &Source) {
-    let end = Time::ZERO + experiment.duration;
-    let is_whole = source.summary.as_ref().is_none_or(|summary| !summary.cut_short);
-    if is_whole && experiment.network.drop == 0.0 {
-        let faults = &experiment.network.faults;
-        let healed = faults.iter().map(|fault| fault.until).max().unwrap_or(Time::ZERO);
-        verifier.ends(healed, end);
     }
 }
 

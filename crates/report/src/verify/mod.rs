@@ -69,11 +69,16 @@ pub struct Breach {
 }
 
 impl Verified {
-    fn breach(&mut self, at: At, mesh: &Mesh, reason: String) {
+    /// A rule that has not been checked yet.
+    pub fn new(rule: &'static str) -> Self {
+        Verified { rule, checked: 0, broken: 0, breaches: Vec::new() }
+    }
+
+    /// Counts a breach. The first ten are kept.
+    pub fn breach(&mut self, breach: Breach) {
         self.broken += 1;
         if self.breaches.len() < BREACHES_MAX {
-            let actor = mesh.actor_name(at.actor).to_owned();
-            self.breaches.push(Breach { record: at.record, at_s: at.time.secs(), actor, reason });
+            self.breaches.push(breach);
         }
     }
 }
@@ -94,6 +99,12 @@ struct At {
     record: u64,
     time: Time,
     actor: ActorId,
+}
+
+impl At {
+    fn breach(self, mesh: &Mesh, reason: String) -> Breach {
+        Breach { record: self.record, at_s: self.time.secs(), actor: mesh.actor_name(self.actor).to_owned(), reason }
+    }
 }
 
 /// What rules look at of a record.
@@ -214,11 +225,11 @@ impl Verifier {
             Box::<replies::Replies>::default(),
             Box::<healed::Healed>::default(),
         ];
-        let begin = |check: Box<dyn Check>| {
-            let verified = Verified { rule: check.rule(), checked: 0, broken: 0, breaches: Vec::new() };
+        let checks = checks.into_iter().map(|check| {
+            let verified = Verified::new(check.rule());
             (check, verified)
-        };
-        Verifier { sent: BTreeMap::new(), checks: checks.into_iter().map(begin).collect(), mesh, is_live, next: 0 }
+        });
+        Verifier { sent: BTreeMap::new(), checks: checks.collect(), mesh, is_live, next: 0 }
     }
 
     /// Reads the sends of a live run ahead: its records are ordered by clocks that differ a little, so that a message
@@ -288,7 +299,7 @@ impl Verifier {
             let Some(reasons) = check.end(Ending { healed, end }, &self.mesh) else { continue };
             verified.checked += 1;
             for (actor, reason) in reasons {
-                verified.breach(At { record, time: end, actor }, &self.mesh, reason);
+                verified.breach(At { record, time: end, actor }.breach(&self.mesh, reason));
             }
         }
     }
@@ -333,7 +344,7 @@ impl Verifier {
             let Some(result) = check.take(at, event, &self.mesh) else { continue };
             verified.checked += 1;
             if let Err(reason) = result {
-                verified.breach(at, &self.mesh, reason);
+                verified.breach(at.breach(&self.mesh, reason));
             }
         }
     }

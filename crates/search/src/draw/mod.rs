@@ -8,7 +8,7 @@ mod operations;
 mod topology;
 
 use meshsim_actor::{Rng, Span};
-use meshsim_experiment::{Bundle, Experiment, Override, Problems};
+use meshsim_experiment::{Bundle, Experiment, Override, Problems, quoted_if_needed};
 
 /// End of all faults: seconds since the start of the run. Operations begin before it.
 pub const HEALED_S: f64 = 40.0;
@@ -19,7 +19,7 @@ pub const END_S: f64 = 90.0;
 /// What the drawing of faults and operations needs to know of a topology.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    /// Nodes, by name, as fault targets.
+    /// Nodes, by name as a file has it, as fault targets.
     nodes: Vec<String>,
     /// Loads, by name.
     loads: Vec<String>,
@@ -48,14 +48,14 @@ impl Base {
     pub fn new(experiment: &Experiment) -> Self {
         let mesh = &experiment.mesh;
         let services = mesh.services.iter().map(|service| ServiceFacts {
-            name: service.name.clone(),
+            name: quoted_if_needed(&service.name),
             instances: service.instances,
             version: service.version,
             takes_balancer: false,
         });
         let topology = Topology {
-            nodes: mesh.nodes.iter().map(|node| node.name.clone()).collect(),
-            loads: mesh.loads.iter().map(|load| load.name.clone()).collect(),
+            nodes: mesh.nodes.iter().map(|node| quoted_if_needed(&node.name)).collect(),
+            loads: mesh.loads.iter().map(|load| quoted_if_needed(&load.name)).collect(),
             services: services.collect(),
         };
         Base { bundle: experiment.bundle(), topology }
@@ -88,7 +88,7 @@ pub fn experiment(seed: u64, base: Option<&Base>) -> Result<Experiment, Problems
         format!("operations=[{}]", operations.join(", ")),
         format!("faults=[{}]", faults.join(", ")),
     ];
-    let overrides: Vec<Override> = overrides.iter().filter_map(|text| Override::parse(text).ok()).collect();
+    let overrides = overrides.map(|text| Override::parse(&text).expect("each has a key"));
     base.bundle.read_with(&overrides)
 }
 
