@@ -33,7 +33,7 @@ load:
   users: { to: web, arrivals: { constant: 200/s }, from: 1s, window: 500ms }
 ";
 
-/// What happened to the rollout of a run, without times and figures.
+/// Kinds of the rollout's entries in their order, a measurement with its verdict.
 fn kinds(summary: &Value) -> Vec<String> {
     let entries = summary["operations"][1]["rollout"]["entries"].as_array().expect("it is a rollout");
     let of = |entry: &Value| {

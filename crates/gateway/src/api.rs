@@ -163,7 +163,7 @@ pub(crate) async fn operate(
 fn refused_because(change: Option<&Change>) -> &'static str {
     match change {
         Some(Change::Deploy) => "this is deployed already",
-        Some(Change::Steer(_)) => "there is no rollout in progress that is in a state for this",
+        Some(Change::Steer(_)) => "there is no rollout in progress that this operation can change",
         _ => "this is not deployed",
     }
 }

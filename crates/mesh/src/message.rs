@@ -505,7 +505,7 @@ impl Message for Msg {
             Msg::Loads(board) => (16, 8, board.loads.len()),
             Msg::Sample(sample) => (16, 24, sample.instances.len()),
             Msg::Scale(scale) => (16, 8, scale.placed.len()),
-            Msg::Figures(it) => (32, 8, it.versions.iter().map(|(_, it)| 4 + it.latency.buckets_filled()).sum()),
+            Msg::Figures(it) => (32, 8, it.versions.iter().map(|(_, it)| 4 + it.latency.filled().count()).sum()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released => (16, 0, 0),

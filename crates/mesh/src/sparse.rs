@@ -87,11 +87,6 @@ impl Sparse {
         self.counts.iter().copied().chain(self.recent.iter().map(|bucket| (*bucket, 1)))
     }
 
-    /// Number of counts that it holds.
-    pub(crate) fn buckets_filled(&self) -> usize {
-        self.counts.len() + self.recent.len()
-    }
-
     /// Bytes of its lists.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.counts.capacity() * size_of::<(u16, u32)>() + self.recent.capacity() * size_of::<u16>()

@@ -210,18 +210,17 @@ fn calls(run: &Run) -> String {
     table("calls", &heads, &run.summary.calls.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What happened to rollouts, with the figures of their analyses.
+/// Table of the events of rollouts, with the figures of each measurement.
 fn rollouts(run: &Run) -> String {
     let all = run.summary.operations.iter().filter_map(|it| Some((operation_in_words(it), it.rollout.as_ref()?)));
     let mut rows = Vec::new();
     for (name, entry) in all.flat_map(|(name, rollout)| rollout.entries.iter().map(move |it| (name.clone(), it))) {
         let measured = entry.measurement.as_ref();
-        let is_bad = measured.is_some_and(|it| it.is_bad()) || entry.kind == "aborted";
         rows.push(vec![
             Cell::figure(moment(entry.at_s), Some(entry.at_s)),
             Cell::text(&name),
             Cell::text(&entry.kind),
-            Cell::text(&entry.what).bad_if(is_bad),
+            Cell::text(&entry.what).bad_if(entry.is_bad()),
             measured.map_or_else(|| Cell::text(""), |it| Cell::count(it.requests)),
             measured.map_or_else(|| Cell::text(""), |it| Cell::count(it.failed)),
             measured.map_or_else(|| Cell::text(""), |it| Cell::count(it.nodes_missing.into())),

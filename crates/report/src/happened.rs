@@ -22,6 +22,8 @@ pub(crate) fn so_far(experiment: &Experiment, measured: &Measured, operations: &
     for (index, operation) in operations.iter().enumerate() {
         of_operation(index as u64, operation, &mut events);
     }
+    let of_rollouts = operations.iter().filter_map(|operation| operation.rollout.as_ref());
+    left_out(of_rollouts.map(|it| it.left_out).sum(), "entries of rollouts", measured, &mut events);
     of_faults(experiment, measured, &mut events);
     of_nodes(experiment, measured, &mut events);
     of_instances(experiment, measured, &mut events);

@@ -153,7 +153,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut
             (Some(Iteration::Refused), change) => {
                 let why = match change {
                     Change::Deploy => "deployed already",
-                    Change::Steer(_) => "in no rollout to which that can happen then",
+                    Change::Steer(_) => "without a rollout in progress that this operation can change",
                     _ => "not deployed then",
                 };
                 let what = name_of(operation, &service.name);

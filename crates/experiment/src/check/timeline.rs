@@ -9,7 +9,7 @@ use meshsim_actor::{Rng, Span, Time};
 use meshsim_mesh::model::{Change, Operation, Rollout, ServiceId};
 use meshsim_mesh::operation::{self, Desired, Iteration, Observed};
 use meshsim_mesh::rollout::history::{Entry, RolloutHistory};
-use meshsim_mesh::rollout::{Advance, Assumed, RolloutProgress};
+use meshsim_mesh::rollout::{Assumed, RolloutProgress};
 
 use super::Checked;
 
@@ -135,18 +135,13 @@ impl Running {
         let reported = state.ready.clone();
         let observed = Observed::of(&reported);
         let (wanted, history) = (&mut state.wanted, &mut self.history);
-        let is_there = wanted.deployed;
-        let Advance { turn, until } = match is_there {
-            true => self.rollout.advance(rollout, now, wanted, observed, &mut Assumed::measure, history),
-            false => Advance { turn: Iteration::Refused, until: None },
-        };
-        let look = now + every.max(Span::from_nanos(1));
-        self.next = until.map_or(look, |until| until.clamp(now, look));
+        let advance = self.rollout.advance(rollout, now, wanted, observed, &mut Assumed::measure, history);
+        self.next = advance.next(now, every.max(Span::from_nanos(1)));
         let new = count_of(&state.wanted.versions, rollout.to);
         let instances = (total(&state.wanted.versions) - new, new);
         let weight = self.history.weight;
         let moment = |(at, what): &(Time, Entry)| RolloutMoment { at: *at, what: what.clone(), weight, instances };
-        (turn, self.history.entries[told..].iter().map(moment).collect())
+        (advance.turn, self.history.entries[told..].iter().map(moment).collect())
     }
 }
 

@@ -32,15 +32,12 @@ pub(super) fn compile(it: &schema::Rollout, file: &File, place: Location, report
             None
         }
     };
-    let background = it.analysis.as_ref().map(|analysis| self::analysis(analysis, None, file, reporter));
-    let analysis = match background {
-        None => None,
-        Some(analysis) => Some(analysis?),
-    };
+    // The problems of its analysis are reported with those of its steps.
+    let analysis = it.analysis.as_ref().map(|analysis| self::analysis(analysis, None, file, reporter));
     Some(Change::Rollout(Arc::new(Rollout {
         to: it.to.0 as u32,
         steps: steps?,
-        analysis,
+        analysis: analysis.map_or(Some(None), |it| it.map(Some))?,
         scale_down_delay: it.scale_down_delay,
         abort_scale_down_delay: it.abort_scale_down_delay,
         progress_deadline: it.progress_deadline,

@@ -9,6 +9,11 @@ use crate::section::Field;
 use crate::tree::Node;
 use crate::units::{self, UnitError};
 
+/// Decodes a word that stands for no value, or a value.
+pub(super) fn or_word<T: Field>(node: &Node, what: &str, word: &str, reporter: &mut Reporter) -> Option<Option<T>> {
+    if text(node, what, reporter)? == word { Some(None) } else { T::decode(node, reporter).map(Some) }
+}
+
 /// A duration, or `none`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeout(pub(crate) Option<Span>);
@@ -45,10 +50,7 @@ pub(crate) struct Budget(pub(crate) Option<f64>);
 impl Field for Budget {
     const NAME: &'static str = "Budget";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
-        match text(node, "a share", reporter)? {
-            "none" => Some(Budget(None)),
-            _ => Fraction::decode(node, reporter).map(|share| Budget(Some(share.0))),
-        }
+        or_word::<Fraction>(node, "a share", "none", reporter).map(|it| Budget(it.map(|share| share.0)))
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
@@ -76,10 +78,7 @@ pub(crate) struct Factor(pub(crate) Option<f64>);
 impl Field for Factor {
     const NAME: &'static str = "Factor";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
-        match text(node, "a number", reporter)? {
-            "none" => Some(Factor(None)),
-            _ => Real::<1_000>::decode(node, reporter).map(|factor| Factor(Some(factor.0))),
-        }
+        or_word::<Real<1_000>>(node, "a number", "none", reporter).map(|it| Factor(it.map(|factor| factor.0)))
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({

@@ -4,7 +4,7 @@ use meshsim_actor::Span;
 use meshsim_mesh::model::Amount;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::text;
+use super::or_none::or_word;
 use crate::problem::Reporter;
 use crate::section::Field;
 use crate::tree::{Node, Value};
@@ -45,10 +45,7 @@ pub(crate) struct Promotion(pub(crate) Option<Span>);
 impl Field for Promotion {
     const NAME: &'static str = "Promotion";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
-        match text(node, "a duration, or `never`", reporter)? {
-            "never" => Some(Promotion(None)),
-            _ => Span::decode(node, reporter).map(|span| Promotion(Some(span))),
-        }
+        or_word(node, "a duration, or `never`", "never", reporter).map(Promotion)
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
@@ -64,10 +61,8 @@ pub(crate) struct CanaryScale(pub(crate) Option<Amount>);
 impl Field for CanaryScale {
     const NAME: &'static str = "CanaryScale";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
-        match text(node, "a number of instances, a share, or `match_traffic_weight`", reporter)? {
-            "match_traffic_weight" => Some(CanaryScale(None)),
-            _ => Amount::decode(node, reporter).map(|amount| CanaryScale(Some(amount))),
-        }
+        let what = "a number of instances, a share, or `match_traffic_weight`";
+        or_word(node, what, "match_traffic_weight", reporter).map(CanaryScale)
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({

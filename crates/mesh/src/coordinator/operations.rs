@@ -210,7 +210,7 @@ impl Coordinator {
             }
         }
         if let Some(index) = ended {
-            self.forget_rollout(index, service, cx);
+            self.forget_rollout(index, cx);
         }
     }
 

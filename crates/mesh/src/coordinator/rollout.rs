@@ -21,34 +21,46 @@ use crate::rollout::figures::ServiceFigures;
 use crate::rollout::history::AbortReason;
 use crate::rollout::samples::{Of, Samples};
 
-/// The rollouts, and what nodes have told for them.
+/// Rollouts in progress, and the counts received from nodes for their analyses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Rollouts {
-    /// By index of the running operation: those in progress.
-    progress: BTreeMap<usize, RolloutProgress>,
-    /// By index: when it is looked at again. One that is steered is looked at earlier.
-    looks: BTreeMap<usize, Timer>,
+    /// By index of the running operation. A service has one at most.
+    in_progress: BTreeMap<usize, InProgress>,
     /// Number of the latest round of counts.
     round: u64,
-    /// By service; in memory.
-    samples: BTreeMap<ServiceId, Samples>,
     /// The next round.
     asking: Option<Timer>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct InProgress {
+    service: ServiceId,
+    progress: RolloutProgress,
+    /// Its next advance. One that is steered advances earlier.
+    look: Option<Timer>,
+    /// Counts of nodes; in memory.
+    samples: Samples,
 }
 
 impl Rollouts {
     /// The machine went down.
     pub(super) fn reboot(&mut self) {
-        self.samples.clear();
-        self.looks.clear();
         self.asking = None;
+        for it in self.in_progress.values_mut() {
+            (it.look, it.samples) = (None, Samples::default());
+        }
+    }
+
+    /// The index of the rollout of a service.
+    fn of(&self, service: ServiceId) -> Option<usize> {
+        self.in_progress.iter().find(|(_, it)| it.service == service).map(|(index, _)| *index)
     }
 }
 
 impl Coordinator {
     /// After a reboot: asks again for counts.
     pub(super) fn resume_rollouts(&mut self, cx: &mut MeshCx<'_>) {
-        if self.rollouts.as_ref().is_some_and(|all| all.asking.is_none() && !all.progress.is_empty()) {
+        if self.rollouts.as_ref().is_some_and(|all| all.asking.is_none() && !all.in_progress.is_empty()) {
             self.ask_figures(cx);
         }
     }
@@ -59,69 +71,67 @@ impl Coordinator {
         let operation = self.operation(running.source);
         let (service, every) = (operation.service, operation.every);
         let mut all = self.rollouts.take().unwrap_or_default();
-        if let Some(timer) = all.looks.remove(&index) {
+        let round = all.round;
+        let InProgress { progress, look, samples, .. } = all.in_progress.entry(index).or_insert_with(|| InProgress {
+            service,
+            progress: RolloutProgress::default(),
+            look: None,
+            samples: Samples::default(),
+        });
+        if let Some(timer) = look.take() {
             cx.disarm(timer);
         }
-        let progress = all.progress.entry(index).or_default();
         let (ready, available) = (self.endpoints.ready(service), self.available(service));
         let observed = Observed { ready: &ready, available: &available };
         let nodes = self.nodes_of(service, rollout.to);
-        let (samples, round, control) = (all.samples.entry(service).or_default(), all.round, &self.mesh.control);
+        let control = &self.mesh.control;
         let wanted = &mut self.services[service.index()].wanted;
         let of = Of { new: rollout.to, old: wanted.target, nodes: &nodes };
         let history = self.history[running.history].rollout.get_or_insert_default();
-        let turn = if wanted.deployed {
-            let mut measure = |analysis: &_| samples.measure(analysis, of, round, control);
-            progress.advance(rollout, cx.now(), wanted, observed, &mut measure, history)
-        } else {
-            crate::rollout::Advance { turn: Iteration::Refused, until: None }
-        };
+        let mut measure = |analysis: &_| samples.measure(analysis, of, round, control);
+        let advance = progress.advance(rollout, cx.now(), wanted, observed, &mut measure, history);
         let aborted = history.aborted;
         self.rollouts = Some(all);
 
         let mut steps = running.steps;
-        if matches!(turn.turn, Iteration::Step | Iteration::Last) {
+        if matches!(advance.turn, Iteration::Step | Iteration::Last) {
             steps += 1;
             self.decide(running.history, OperationKind::Rollout, service, cx);
         }
-        let outcome = match (turn.turn, aborted) {
+        let outcome = match (advance.turn, aborted) {
             (Iteration::Step | Iteration::Wait, _) => None,
             (Iteration::Refused | Iteration::Stuck(_), _) => Some(OperationOutcome::Refused),
             (Iteration::Last | Iteration::Reached, None) => Some(OperationOutcome::Reached),
             (_, Some(AbortReason::Manual)) => Some(OperationOutcome::Aborted),
             (_, Some(_)) => Some(OperationOutcome::RolledBack),
         };
-        let look = cx.now() + every;
-        let next = outcome.is_none().then(|| turn.until.map_or(look, |until| until.clamp(cx.now(), look)));
-        self.running[index] = Running { steps, next, ..running };
-        match (outcome, next) {
-            (Some(outcome), _) => {
-                self.history[running.history].outcome = outcome;
-                self.forget_rollout(index, service, cx);
-            }
-            (None, Some(next)) => {
-                let timer = cx.arm(next, Tick::Iterate(index as u32));
-                self.rollouts.get_or_insert_default().looks.insert(index, timer);
-            }
-            (None, None) => unreachable!("what has not ended is looked at again"),
+        let next = advance.next(cx.now(), every);
+        self.running[index] = Running { steps, next: outcome.is_none().then_some(next), ..running };
+        if let Some(outcome) = outcome {
+            self.history[running.history].outcome = outcome;
+            self.forget_rollout(index, cx);
+        } else if let Some(it) = self.in_progress(index) {
+            it.look = Some(cx.arm(next, Tick::Iterate(index as u32)));
         }
         self.resume_rollouts(cx);
     }
 
     /// An operation pauses, resumes or aborts the rollout of a service. False: there is none, or not in such a state.
     pub(super) fn steer_rollout(&mut self, service: ServiceId, steer: Steer, cx: &mut MeshCx<'_>) -> bool {
-        let is_its = |running: &Running| running.next.is_some() && self.operation(running.source).service == service;
-        let in_progress = self.rollouts.iter().flat_map(|all| all.progress.keys());
-        let Some(index) = in_progress.copied().find(|index| is_its(&self.running[*index])) else { return false };
+        let Some(index) = self.rollouts.as_ref().and_then(|all| all.of(service)) else { return false };
         let running = self.running[index];
         let Some(rollout) = self.rollout(running) else { return false };
-        let progress = self.rollouts.as_mut().and_then(|all| all.progress.get_mut(&index));
+        let in_progress = self.rollouts.as_mut().and_then(|all| all.in_progress.get_mut(&index));
         let history = self.history[running.history].rollout.get_or_insert_default();
-        let is_steered = progress.is_some_and(|progress| progress.steer(steer, &rollout, cx.now(), history));
+        let is_steered = in_progress.is_some_and(|it| it.progress.steer(steer, &rollout, cx.now(), history));
         if is_steered {
             self.advance_rollout(index, &rollout, cx);
         }
         is_steered
+    }
+
+    fn in_progress(&mut self, index: usize) -> Option<&mut InProgress> {
+        self.rollouts.as_mut()?.in_progress.get_mut(&index)
     }
 
     fn rollout(&self, running: Running) -> Option<Arc<Rollout>> {
@@ -132,18 +142,21 @@ impl Coordinator {
     }
 
     /// A rollout has ended, or another operation took its place: nothing more is asked for it.
-    pub(super) fn forget_rollout(&mut self, index: usize, service: ServiceId, cx: &mut MeshCx<'_>) {
+    pub(super) fn forget_rollout(&mut self, index: usize, cx: &mut MeshCx<'_>) {
         let Some(all) = &mut self.rollouts else { return };
-        if let Some(timer) = all.looks.remove(&index) {
+        let Some(InProgress { service, look, .. }) = all.in_progress.remove(&index) else { return };
+        if let Some(timer) = look {
             cx.disarm(timer);
         }
-        if all.progress.remove(&index).is_none() || all.samples.remove(&service).is_none() || all.round == 0 {
-            return;
+        if all.round > 0 {
+            self.ask_hosts(service, 0, cx);
         }
-        for node in 0..self.mesh.nodes.len() {
-            if self.is_hosted_on(service, node) {
-                cx.send(self.mesh.node_actor(node), Msg::AskFigures { service, round: 0 });
-            }
+    }
+
+    /// Asks the nodes that host a service for its counts in this round; 0: they need not count any more.
+    fn ask_hosts(&self, service: ServiceId, round: u64, cx: &mut MeshCx<'_>) {
+        for (node, _) in &self.services[service.index()].placed {
+            cx.send(self.mesh.node_actor(*node as usize), Msg::AskFigures { service, round });
         }
     }
 
@@ -151,33 +164,27 @@ impl Coordinator {
     pub(super) fn ask_figures(&mut self, cx: &mut MeshCx<'_>) {
         let Some(mut all) = self.rollouts.take() else { return };
         all.asking = None;
-        let indexes = all.progress.keys().map(|index| self.running[*index]);
-        let analysed = indexes.filter(|it| self.rollout(*it).is_some_and(|it| it.analyses().next().is_some()));
-        let services: Vec<ServiceId> = analysed.map(|running| self.operation(running.source).service).collect();
+        let has_analysis =
+            |index: usize| self.rollout(self.running[index]).is_some_and(|rollout| rollout.analyses().next().is_some());
+        let analysed = all.in_progress.iter().filter(|(index, _)| has_analysis(**index));
+        let services: Vec<ServiceId> = analysed.map(|(_, it)| it.service).collect();
         if !services.is_empty() {
             all.round += 1;
-            for service in services {
-                for node in (0..self.mesh.nodes.len()).filter(|node| self.is_hosted_on(service, *node)) {
-                    cx.send(self.mesh.node_actor(node), Msg::AskFigures { service, round: all.round });
-                }
-            }
+            services.into_iter().for_each(|service| self.ask_hosts(service, all.round, cx));
             all.asking = Some(cx.arm(cx.now() + self.mesh.control.metrics, Tick::Figures));
         }
         self.rollouts = Some(all);
     }
 
-    /// A node tells its counts.
+    /// Receives the counts of a node.
     pub(super) fn figures(&mut self, node: usize, figures: ServiceFigures) {
         let Some(all) = &self.rollouts else { return };
-        let service = figures.service;
-        let mut indexes = all.progress.keys().map(|index| self.running[*index]);
-        let running = indexes.find(|running| self.operation(running.source).service == service);
-        let rollout = running.and_then(|running| self.rollout(running));
+        let Some(index) = all.of(figures.service) else { return };
         let is_its = figures.round <= all.round && figures.since <= figures.round && figures.is_sound();
-        let (Some(rollout), true) = (rollout, is_its) else { return };
+        let (Some(rollout), true) = (self.rollout(self.running[index]), is_its) else { return };
         let (window, actor) = (rollout.window_rounds(&self.mesh.control), self.mesh.node_actor(node));
-        if let Some(all) = &mut self.rollouts {
-            all.samples.entry(service).or_default().take(actor, figures, window);
+        if let Some(it) = self.in_progress(index) {
+            it.samples.take(actor, figures, window);
         }
     }
 
@@ -186,10 +193,6 @@ impl Coordinator {
         let placed = self.services[service.index()].placed.iter();
         let with = placed.filter(|(_, share)| count_of(share, version) > 0);
         with.map(|(node, _)| self.mesh.node_actor(*node as usize)).collect()
-    }
-
-    fn is_hosted_on(&self, service: ServiceId, node: usize) -> bool {
-        self.services[service.index()].placed.iter().any(|(of, _)| *of as usize == node)
     }
 
     /// Rollouts in progress, with the index of their histories.

@@ -26,7 +26,7 @@ pub struct OperationHistory {
     pub steps: Vec<StepHistory>,
     /// Outcome.
     pub outcome: OperationOutcome,
-    /// What happened to a rollout.
+    /// History of the rollout; `None` for other kinds of operation.
     pub rollout: Option<Box<RolloutHistory>>,
 }
 

@@ -1,4 +1,4 @@
-//! Rollouts: a new version comes beside the old one, step by step, and goes again if measurements are bad.
+//! Rollouts: a new version is introduced step by step, and rolled back if its measurements fail.
 //!
 //! The words are those of Argo Rollouts (<https://argo-rollouts.readthedocs.io/en/stable/features/canary/>,
 //! <https://argo-rollouts.readthedocs.io/en/stable/features/analysis/>).
@@ -80,12 +80,12 @@ impl Rollout {
 pub enum RolloutStep {
     /// The share of the requests that the new version gets, from 0 to 1. It is done when the weight is in force.
     SetWeight(f64),
-    /// Instances of the new version beside the S: whatever the weight is; `None`: as many as the weight asks for. It
-    /// is done when they are ready.
+    /// Number of instances of the new version, in addition to the S. It does not depend on the weight; `None`: as many
+    /// as the weight requires. The step is done when they are ready.
     SetCanaryScale(Option<Amount>),
-    /// Nothing happens for this time; `None`: until it is resumed.
+    /// Waits for this time; `None`: until the rollout is resumed.
     Pause(Option<Span>),
-    /// Measures, so many times as it says. It is done when that has succeeded.
+    /// Takes the measurements of an analysis. The step is done when the analysis has succeeded.
     Analysis(Analysis),
 }
 
@@ -198,7 +198,7 @@ pub enum AnalysisMetric {
 pub enum Steer {
     /// It takes no further step.
     Pause,
-    /// It goes on: whatever paused it.
+    /// The rollout continues, whichever reason had paused it.
     Resume,
     /// It goes back to the old version.
     Abort,

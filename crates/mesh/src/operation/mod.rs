@@ -277,11 +277,11 @@ impl Desired {
         self.other_than(version) == 0
     }
 
-    /// The share of requests that a canary of this version is to get; 0 if there is none.
+    /// The share of requests that a version is to get as a canary; 1 if all instances are of it, 0 if it is no canary.
     pub fn weight_of(&self, version: u32) -> f64 {
         match &self.canary {
             Some(canary) if canary.version == version => canary.weight(),
-            _ if self.target == version => 1.0,
+            _ if self.target == version && self.has_only(version) => 1.0,
             _ => 0.0,
         }
     }

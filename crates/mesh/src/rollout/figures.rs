@@ -61,7 +61,7 @@ impl Figures {
         self.latency.merge(&other.latency);
     }
 
-    /// What came after `before`, an earlier state of the same counts.
+    /// The requests counted since `before`, an earlier copy of the same counts.
     pub(crate) fn since(&self, before: &Figures) -> Figures {
         Figures {
             done: self.done.saturating_sub(before.done),

@@ -1,4 +1,4 @@
-//! What happened to a rollout.
+//! History of a rollout: its steps, pauses and measurements, and how it ended.
 
 use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
@@ -57,9 +57,9 @@ pub enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseReason {
-    /// A step says so.
+    /// A `pause` step without a duration.
     Step,
-    /// An operation did it.
+    /// A `pause_rollout` operation.
     Manual,
     /// Too many measurements were inconclusive.
     Inconclusive,
@@ -82,7 +82,7 @@ impl PauseReason {
 pub enum AbortReason {
     /// Too many measurements failed.
     Analysis,
-    /// An operation did it.
+    /// An `abort_rollout` operation.
     Manual,
     /// Instances were not ready within the progress deadline.
     Deadline,
@@ -105,9 +105,10 @@ impl AbortReason {
 pub enum MeasurementVerdict {
     /// All conditions hold.
     Successful,
-    /// One does not.
+    /// At least one condition does not hold.
     Failed,
-    /// It is unknown whether they hold: no signal, or too few requests.
+    /// No condition fails, but at least one has no result: no node has answered, too few requests have ended, or the old
+    /// version has no figure to compare with.
     Inconclusive,
 }
 

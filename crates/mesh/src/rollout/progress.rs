@@ -12,7 +12,7 @@
 //!   on after the analysis of the step; an analysis in the background begins anew.
 //! - A pause stops the steps, also those that measure. An analysis in the background goes on, and may abort.
 
-use meshsim_actor::Time;
+use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::history::{AbortReason, Checked, Entry, Measurement, MeasurementVerdict, PauseReason, RolloutHistory};
@@ -23,13 +23,15 @@ use crate::operation::{Desired, Iteration, Observed, canary, count_of};
 pub type Measure<'a> = dyn FnMut(&Analysis) -> Measurement + 'a;
 
 /// State of a rollout in progress.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RolloutProgress {
     stage: Stage,
     /// When the step in progress began.
     entered: Time,
     /// Its weight or scale was decided.
     is_decided: bool,
+    /// The latest scale that a step has set.
+    scale: Option<Amount>,
     /// Measurements of the step in progress.
     inline: Option<Tries>,
     background: Option<Tries>,
@@ -37,9 +39,10 @@ pub struct RolloutProgress {
     is_to_abort: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// Nothing has happened yet.
+    #[default]
     Begins,
     /// A step is in progress.
     Steps,
@@ -72,7 +75,15 @@ pub struct Advance {
     pub until: Option<Time>,
 }
 
-/// What is known beside the rollout itself.
+impl Advance {
+    /// Time of the next advance: when something is due, and after `every` at the latest.
+    pub fn next(&self, now: Time, every: Span) -> Time {
+        let latest = now + every;
+        self.until.map_or(latest, |until| until.clamp(now, latest))
+    }
+}
+
+/// Inputs of one advance, and the desired state and the history that it changes.
 struct World<'a, 'm> {
     now: Time,
     rollout: &'a Rollout,
@@ -94,21 +105,8 @@ impl Assumed {
     }
 }
 
-impl Default for RolloutProgress {
-    fn default() -> Self {
-        RolloutProgress {
-            stage: Stage::Begins,
-            entered: Time::ZERO,
-            is_decided: false,
-            inline: None,
-            background: None,
-            is_to_abort: false,
-        }
-    }
-}
-
 impl RolloutProgress {
-    /// Does what is due, up to the next decision.
+    /// Does what is due, up to the next decision. A service that is not deployed has no rollout.
     pub fn advance(
         &mut self,
         rollout: &Rollout,
@@ -118,11 +116,14 @@ impl RolloutProgress {
         measure: &mut Measure<'_>,
         history: &mut RolloutHistory,
     ) -> Advance {
+        if !wanted.deployed {
+            return Advance { turn: Iteration::Refused, until: None };
+        }
         let mut world = World { now, rollout, wanted, observed, measure, history };
         let turn = self.turn(&mut world);
         world.history.weight = world.wanted.weight_of(rollout.to);
         let until = match turn {
-            // What was decided may be there already.
+            // The instances for this decision may be ready already.
             Iteration::Step => Some(now),
             Iteration::Wait => self.due(rollout, world.history),
             _ => None,
@@ -144,17 +145,17 @@ impl RolloutProgress {
             (Steer::Resume, reason) => {
                 history.paused = None;
                 history.write(now, Entry::Resumed);
-                if reason == Some(PauseReason::Inconclusive) {
-                    let has_stopped = |tries: &Tries| tries.next == Time::NEVER;
-                    if let (Some(tries), Some(analysis)) = (&mut self.background, &rollout.analysis)
-                        && has_stopped(tries)
-                    {
-                        *tries = Tries::from(now, analysis);
-                    }
-                    if self.inline.as_ref().is_some_and(has_stopped) {
-                        self.enter(history.step + 1, rollout, now, history);
-                    }
-                } else if self.is_pausing(rollout, history) {
+                // It may have become inconclusive during another pause.
+                if let (Some(tries), Some(analysis)) = (&mut self.background, &rollout.analysis)
+                    && tries.inconclusive > analysis.inconclusive_limit
+                {
+                    *tries = Tries::from(now, analysis);
+                }
+                let is_over = match reason {
+                    Some(PauseReason::Inconclusive) => self.inline.is_some_and(|tries| tries.next == Time::NEVER),
+                    _ => self.is_pausing(rollout, history),
+                };
+                if is_over {
                     self.enter(history.step + 1, rollout, now, history);
                 }
             }
@@ -220,11 +221,11 @@ impl RolloutProgress {
     fn step(&mut self, world: &mut World<'_, '_>) -> Iteration {
         let index = world.history.step;
         match &world.rollout.steps[index as usize] {
-            RolloutStep::SetWeight(weight) => {
-                let scale = world.wanted.canary.as_ref().and_then(|canary| canary.scale);
-                self.decide(*weight, scale, world)
+            RolloutStep::SetWeight(weight) => self.decide(*weight, self.scale, world),
+            RolloutStep::SetCanaryScale(scale) => {
+                self.scale = *scale;
+                self.decide(world.wanted.weight_of(world.rollout.to), *scale, world)
             }
-            RolloutStep::SetCanaryScale(scale) => self.decide(world.wanted.weight_of(world.rollout.to), *scale, world),
             RolloutStep::Pause(None) => {
                 pause(PauseReason::Step, world.now, world.history);
                 Iteration::Wait
@@ -399,5 +400,109 @@ impl Tries {
         };
         self.next = Time::NEVER;
         Some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Canary;
+
+    fn analysis(inconclusive_limit: u32) -> Analysis {
+        Analysis {
+            checks: Vec::new(),
+            interval: Span::from_secs(1),
+            window: Span::from_secs(1),
+            initial_delay: Span::ZERO,
+            count: None,
+            failure_limit: 0,
+            inconclusive_limit,
+            min_requests: 1,
+        }
+    }
+
+    fn rollout(steps: Vec<RolloutStep>) -> Rollout {
+        Rollout {
+            to: 2,
+            steps,
+            analysis: None,
+            scale_down_delay: Span::ZERO,
+            abort_scale_down_delay: Span::ZERO,
+            progress_deadline: None,
+        }
+    }
+
+    /// A rollout, with all instances ready at once.
+    struct Course {
+        rollout: Rollout,
+        progress: RolloutProgress,
+        wanted: Desired,
+        history: RolloutHistory,
+        measured: u32,
+    }
+
+    impl Course {
+        fn of(rollout: Rollout, wanted: Desired) -> Self {
+            let (progress, history) = (RolloutProgress::default(), RolloutHistory::default());
+            Course { rollout, progress, wanted, history, measured: 0 }
+        }
+
+        /// Advances until it waits, or has decided something.
+        fn advance(&mut self, secs: u64, verdict: MeasurementVerdict) -> Iteration {
+            let ready = self.wanted.versions.clone();
+            let measured = &mut self.measured;
+            let mut measure = |_: &Analysis| {
+                *measured += 1;
+                Measurement { step: None, requests: 0, failed: 0, nodes: (0, 0), checks: Vec::new(), verdict }
+            };
+            let (now, observed) = (Time::ZERO + Span::from_secs(secs), Observed::of(&ready));
+            let (wanted, history) = (&mut self.wanted, &mut self.history);
+            self.progress.advance(&self.rollout, now, wanted, observed, &mut measure, history).turn
+        }
+
+        fn resume(&mut self, secs: u64) -> bool {
+            let now = Time::ZERO + Span::from_secs(secs);
+            self.progress.steer(Steer::Resume, &self.rollout, now, &mut self.history)
+        }
+    }
+
+    #[test]
+    fn an_analysis_that_becomes_inconclusive_during_another_pause_goes_on_when_that_ends() {
+        let steps = vec![RolloutStep::SetWeight(0.1), RolloutStep::Pause(None), RolloutStep::Pause(None)];
+        let analysed = Rollout { analysis: Some(analysis(0)), ..rollout(steps) };
+        let mut it = Course::of(analysed, Desired::of_one_version(10, 1));
+        assert_eq!(it.advance(0, MeasurementVerdict::Successful), Iteration::Step);
+        // The weight is in force; the pause begins, and with it the analysis.
+        it.advance(1, MeasurementVerdict::Successful);
+        assert_eq!(it.history.paused, Some(PauseReason::Step));
+        it.advance(2, MeasurementVerdict::Inconclusive);
+        assert_eq!((it.measured, it.history.paused), (1, Some(PauseReason::Step)));
+        // It measures no more until the rollout is resumed.
+        it.advance(5, MeasurementVerdict::Failed);
+        assert_eq!(it.measured, 1);
+        assert!(it.resume(6));
+        assert_eq!(it.advance(7, MeasurementVerdict::Failed), Iteration::Step);
+        assert_eq!(it.history.aborted, Some(AbortReason::Analysis));
+    }
+
+    #[test]
+    fn a_rollout_over_an_update_to_its_own_version_begins_without_requests_for_it() {
+        // Half of the instances are new already, and none is a canary.
+        let wanted = Desired { target: 2, versions: vec![(1, 6), (2, 4)], ..Desired::of_one_version(10, 1) };
+        let scale = RolloutStep::SetCanaryScale(Some(Amount::Instances(2)));
+        let mut it = Course::of(rollout(vec![scale]), wanted);
+        assert_eq!(it.advance(0, MeasurementVerdict::Successful), Iteration::Step);
+        assert_eq!((it.history.weight, it.wanted.target), (0.0, 1));
+    }
+
+    #[test]
+    fn a_weight_has_the_scale_of_its_own_rollout_and_of_none_before() {
+        // The instances of another rollout, to version 3, that was aborted a moment ago.
+        let canary = Canary { version: 3, weights: vec![0.0], reached: 0.0, scale: Some(Amount::Instances(1)) };
+        let versions = vec![(1, 10), (3, 1)];
+        let wanted = Desired { canary: Some(canary), versions, ..Desired::of_one_version(10, 1) };
+        let mut it = Course::of(rollout(vec![RolloutStep::SetWeight(0.5)]), wanted);
+        assert_eq!(it.advance(0, MeasurementVerdict::Successful), Iteration::Step);
+        assert_eq!(count_of(&it.wanted.versions, 2), 5);
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::{Figures, ServiceFigures};
 use super::history::{Checked, Measurement, MeasurementVerdict};
+use crate::criterion::Comparison;
 use crate::model::{Analysis, AnalysisMetric, Check, Control};
 
 /// Rounds for which an answer counts: a node that has missed one more has no signal.
@@ -44,15 +45,20 @@ impl Samples {
 
     /// The figures of a version on a node over so many rounds; `None`: it has not answered lately.
     fn of_node(&self, node: ActorId, version: u32, round: u64, window: u64) -> Option<Figures> {
-        let kept = self.0.get(&node)?;
-        let last = kept.back().filter(|last| last.round + ROUNDS_KEPT > round)?;
+        let (kept, last) = self.latest(node, round)?;
         let of = |it: &ServiceFigures| it.versions.iter().find(|(of, _)| *of == version).map(|(_, it)| it.clone());
         let Some(now) = of(last) else { return Some(Figures::default()) };
         let begin = last.round.saturating_sub(window);
         let base = kept.iter().rev().find(|it| it.round <= begin);
-        // Without an answer from that time the window is shorter, or all that was counted is in it.
-        let base = base.or_else(|| kept.front().filter(|first| last.since < begin && first.round < last.round));
+        // Without an answer from that time the window is shorter. Counts that began within it are all in it.
+        let base = base.or_else(|| kept.front().filter(|_| last.since < begin));
         Some(now.since(&base.and_then(of).unwrap_or_default()))
+    }
+
+    /// The answers of a node, and the last of them; `None`: it has not answered lately.
+    fn latest(&self, node: ActorId, round: u64) -> Option<(&VecDeque<ServiceFigures>, &ServiceFigures)> {
+        let kept = self.0.get(&node)?;
+        Some((kept, kept.back().filter(|last| last.round + ROUNDS_KEPT > round)?))
     }
 
     /// Measures: `round` is the latest that was asked for.
@@ -65,8 +71,9 @@ impl Samples {
                 sum
             })
         };
-        let answered = of.nodes.iter().filter(|node| self.of_node(**node, of.new, round, window).is_some()).count();
-        let (new, old) = (sum(of.new), sum(of.old));
+        let answered = of.nodes.iter().filter(|node| self.latest(**node, round).is_some()).count();
+        let is_compared = analysis.checks.iter().any(|check| check.of_old);
+        let (new, old) = (sum(of.new), if is_compared { sum(of.old) } else { Figures::default() });
         let is_blind = answered == 0 || new.ended() < analysis.min_requests.max(1);
         let checks: Vec<Checked> = analysis.checks.iter().map(|check| checked(check, &new, &old, is_blind)).collect();
         let verdict = if checks.iter().any(|it| it.holds == Some(false)) {
@@ -96,8 +103,8 @@ fn checked(check: &Check, new: &Figures, old: &Figures, is_blind: bool) -> Check
     let threshold = if check.of_old { other.map(|other| other * check.threshold) } else { Some(check.threshold) };
     let holds = match (value, threshold) {
         _ if is_blind => None,
-        // Nothing can have fewer errors than none.
-        (Some(0.0), Some(0.0)) if check.of_old => Some(true),
+        // No figure is below zero: where the old version's is zero, an equal one is enough.
+        (Some(0.0), Some(0.0)) if check.of_old && check.comparison == Comparison::Less => Some(true),
         (Some(value), Some(threshold)) => Some(check.comparison.holds(value, threshold)),
         // All requests failed: no latency is within any bound.
         (None, _) if new.ended() > 0 => Some(false),
@@ -111,7 +118,6 @@ mod tests {
     use meshsim_actor::Span;
 
     use super::*;
-    use crate::criterion::Comparison;
     use crate::model::ServiceId;
     use crate::rollout::figures::VersionCounts;
 
@@ -186,6 +192,34 @@ mod tests {
         // Nothing of the old version ended: it cannot be compared.
         let compared = analysis(errors_below(1.5, true), 3);
         assert_eq!(samples.measure(&compared, of, 8, &control()).verdict, MeasurementVerdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_single_answer_about_a_longer_time_than_the_window_says_nothing() {
+        // Counts of an earlier rollout, or of the time before the coordinator's reboot, are in it.
+        let mut counts = VersionCounts::from_round(1);
+        counts.failed(Some(2));
+        let mut samples = Samples::default();
+        samples.take(NODE, counts.told(ServiceId(0), 20, 0), 3);
+        assert_eq!(of_all(&samples, 3, 20), (0, 0, MeasurementVerdict::Inconclusive));
+        counts.failed(Some(2));
+        samples.take(NODE, counts.told(ServiceId(0), 21, 0), 3);
+        assert_eq!(of_all(&samples, 3, 21), (1, 1, MeasurementVerdict::Failed));
+    }
+
+    #[test]
+    fn equal_zeros_are_enough_for_fewer_and_for_nothing_else() {
+        let holds = |comparison| {
+            let check = Check { comparison, ..errors_below(0.9, true) };
+            let (mut new, mut old) = (VersionCounts::from_round(0), VersionCounts::from_round(0));
+            new.answered(Some(2), Span::from_millis(5));
+            old.answered(Some(1), Span::from_millis(5));
+            let figures = |counts: &mut VersionCounts| counts.told(ServiceId(0), 1, 0).versions[0].1.clone();
+            checked(&check, &figures(&mut new), &figures(&mut old), false).holds
+        };
+        assert_eq!(holds(Comparison::Less), Some(true));
+        assert_eq!(holds(Comparison::AtMost), Some(true));
+        assert_eq!(holds(Comparison::More), Some(false));
     }
 
     #[test]

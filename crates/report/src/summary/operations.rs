@@ -80,7 +80,7 @@ pub struct OperationSummary {
     pub after: Values,
     /// Its steps.
     pub steps: Vec<StepSummary>,
-    /// What happened to a rollout; left out for all other operations.
+    /// State and events of the rollout; absent for other kinds of operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSummary>,
 }

@@ -1,4 +1,4 @@
-//! What happened to a rollout.
+//! Summary of a rollout: its state, and its events.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ pub struct RolloutSummary {
 const PAUSES: [Option<&str>; 4] = [Some("step"), Some("manual"), Some("inconclusive"), None];
 const ABORTS: [Option<&str>; 4] = [Some("analysis"), Some("manual"), Some("deadline"), None];
 const ENTRIES: [&str; 8] = ["step", "promoting", "measured", "paused", "resumed", "aborted", "promoted", "rolled_back"];
-const VERDICTS: [Option<&str>; 4] = [Some("successful"), Some("failed"), Some("inconclusive"), None];
+const VERDICTS: [&str; 3] = ["successful", "failed", "inconclusive"];
 
 /// An event of a rollout.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
@@ -206,9 +206,10 @@ fn in_words(check: &Check, Checked { value, old, .. }: Checked) -> String {
     format!("`{}` is {}{old}", check.text, figure(value))
 }
 
-impl MeasurementSummary {
-    /// True if it failed.
+impl RolloutEntry {
+    /// True for a measurement that failed, and for an abort.
     pub fn is_bad(&self) -> bool {
-        self.verdict == MeasurementVerdict::Failed.as_str()
+        let has_failed = |it: &MeasurementSummary| it.verdict == MeasurementVerdict::Failed.as_str();
+        self.kind == "aborted" || self.measurement.as_ref().is_some_and(has_failed)
     }
 }

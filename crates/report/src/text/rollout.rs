@@ -1,4 +1,4 @@
-//! What happened to rollouts.
+//! Section of the report about rollouts.
 
 use super::{ROWS_MAX, lines};
 use crate::show::{count, fine_seconds, operation_in_words, percent};

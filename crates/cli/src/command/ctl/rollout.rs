@@ -1,4 +1,4 @@
-//! `meshsim ctl rollout status`: where rollouts stand, and what happened to them.
+//! `meshsim ctl rollout status`: the state and the events of rollouts.
 
 use meshsim_gateway::{Operation, Operations};
 use meshsim_report::table::{Look, Paint};
@@ -37,8 +37,7 @@ fn of(operation: &Operation, paint: Paint) -> String {
 
 fn entries(rollout: &RolloutSummary, paint: Paint) -> String {
     let line = |entry: &meshsim_report::RolloutEntry| {
-        let is_bad = entry.measurement.as_ref().is_some_and(|it| it.is_bad()) || entry.kind == "aborted";
-        let look = if is_bad { Look::Bad } else { Look::Plain };
+        let look = if entry.is_bad() { Look::Bad } else { Look::Plain };
         format!("{:>9.2}s  {}\n", entry.at_s, paint.on(look, &entry.what))
     };
     rollout.entries.iter().map(line).collect()
