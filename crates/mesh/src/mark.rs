@@ -8,7 +8,7 @@
 //! |---|---|---|---|
 //! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned time, in nanoseconds |
 //! | [`TRY_ENDED`] | the caller | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
-//! | [`HELD`] | the caller | its number for the call, [shortened](short) | attempt, which a circuit breaker lets wait |
+//! | [`HELD`] | the caller | its number for the call, [shortened](short) | attempt, which a circuit breaker holds back |
 //! | [`POOLED`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a connection |
 //! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
 //! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |

@@ -139,7 +139,6 @@ function policiesOf(course, kind) {
 /** Misses of caches and messages that wait, of all services, with what is said of them. */
 function storesOf(course) {
   const [hits, misses, messages] = ['cache_hits', 'cache_misses', 'messages_mean'].map((kind) => policiesOf(course, kind));
-  const sum = (values) => values.reduce((all, it) => all + it, 0);
   const share = Math.round(100 * sum(misses) / Math.max(sum(hits) + sum(misses), 1));
   return [
     ['misses', misses, `misses ${share} %`],

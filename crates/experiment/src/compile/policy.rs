@@ -1,7 +1,7 @@
 //! Policies of callers, of a service and of a call, and policies of instances.
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::{CallPolicy, Retry};
+use meshsim_mesh::model::{CallPolicy, Retry, Setting};
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::connections::Connections;
@@ -132,24 +132,22 @@ pub(super) fn of_call(
     CallPolicy { timeout: timeout.0, retries: retries as u32, retry, rules }
 }
 
-/// The policies of calls of a service that an operation sets: those of the `key` of this call.
+/// The setting of all calls of a service that an operation sets: the `key` of this call.
 pub(super) fn changed(
     key: &str,
     it: &schema::CallInFull,
     names: &Names<'_>,
     reporter: &mut Reporter,
-) -> Option<CallChanges> {
-    let none = CallChanges::default();
+) -> Option<Setting> {
     Some(match key {
-        "timeout" => CallChanges { timeout: Some(it.timeout.0), ..none },
-        "retries" => CallChanges { retries: Some(it.retries.0 as u32), ..none },
-        "retry" => CallChanges { retry: Some(retry_rules(&it.retry, reporter)), ..none },
-        "hedge" => CallChanges { hedge: Some(it.hedge.as_ref().map(hedged)), ..none },
-        "fallback" => {
-            let fallback = it.fallback.as_ref().map(|it| fallen_back(it, names, reporter));
-            // Of one that could not be read, it was reported why.
-            CallChanges { fallback: Some(fallback.map_or(Some(None), |it| it.map(Some))?), ..none }
-        }
+        "timeout" => Setting::Timeout(Some(it.timeout.0)),
+        "retries" => Setting::Retries(Some(it.retries.0 as u32)),
+        "retry" => Setting::Retry(Some(retry_rules(&it.retry, reporter))),
+        "hedge" => Setting::Hedge(Some(it.hedge.as_ref().map(hedged))),
+        "fallback" => Setting::Fallback(Some(match &it.fallback {
+            Some(fallback) => Some(fallen_back(fallback, names, reporter)?),
+            None => None,
+        })),
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{ServiceId, Setting};
-use meshsim_mesh::policy::CallChanges;
+use meshsim_mesh::policy::outlier::Outliers;
 
 use super::{Names, nodes, policy, service};
 use crate::graph;
@@ -34,19 +34,21 @@ pub(super) fn compile(
     }
     let (_, of_file) = file.services.value.entries.get(id.index())?;
     let mut service = of_file.clone();
-    let calls = match alone(key, it, reporter)? {
-        Alone::Service(new) => {
-            put(key, *new, &mut service);
-            CallChanges::default()
-        }
-        Alone::Call(call) => policy::changed(key, &call, names, reporter)?,
-    };
+    match alone(key, it, reporter)? {
+        Alone::Service(new) => put(key, *new, &mut service),
+        Alone::Call(call) => return Some((id, policy::changed(key, &call, names, reporter)?)),
+    }
     let mut zones = vec![];
     // Problems of nodes have been reported.
     nodes(file, &mut zones, &mut Reporter::default());
-    let mut compiled = service::compile_service(&it.set, &service, (file, names, &zones), reporter);
-    compiled.policies.get_or_insert_default().calls = calls;
-    Some((id, Setting::of(key, &compiled)?))
+    let compiled = service::compile_service(&it.set, &service, (file, names, &zones), reporter);
+    let mut setting = Setting::of(key, &compiled)?;
+    if let Setting::PanicThreshold(_, left) = &mut setting {
+        // It holds for outlier detection, too, also where that is only set later.
+        let of_outliers = service.panic_threshold.as_ref().map_or(Outliers::default().panic_threshold, |it| it.0);
+        left.get_or_insert(of_outliers);
+    }
+    Some((id, setting))
 }
 
 /// Reports a mirror that makes calls never end, beside the mesh of the file.
@@ -58,17 +60,17 @@ pub(super) fn refuse_endless(it: &schema::Set, of: ServiceId, setting: &Setting,
     }
 }
 
-/// What has a key that can be set, with this key alone.
+/// A section of a service, or of a call, that contains only the key of a `set`.
 enum Alone {
     Service(Box<schema::Service>),
     /// A call of the service.
     Call(Box<schema::CallInFull>),
 }
 
-/// The keys of calls.
+/// Keys that belong to calls, and not to the service itself.
 const OF_CALLS: [&str; 5] = ["timeout", "retries", "retry", "hedge", "fallback"];
 
-/// `none` stands for a service, or a call, without the key.
+/// Decodes the value as a section with this key alone; `none` is a section without it.
 fn alone(key: &str, it: &schema::Set, reporter: &mut Reporter) -> Option<Alone> {
     let place = it.set.place;
     let map = |entries| Node { place, value: Value::Map(entries) };
@@ -79,7 +81,7 @@ fn alone(key: &str, it: &schema::Set, reporter: &mut Reporter) -> Option<Alone> 
         false => vec![(named("endpoints"), map(vec![(named("any"), map(vec![]))]))],
     };
     let is_none = matches!(&it.to.0.value, Value::Scalar { text, .. } if text == "none");
-    // Of a call without a timeout, the file says so.
+    // A call has a timeout unless the file says `none`, so `none` is written out.
     if !is_none || key == "timeout" {
         entries.push((named(key), it.to.0.clone()));
     }
@@ -90,7 +92,7 @@ fn alone(key: &str, it: &schema::Set, reporter: &mut Reporter) -> Option<Alone> 
     })
 }
 
-/// Gives a service the value of one key of another.
+/// Copies the field that a key names from one service to another.
 macro_rules! put {
     ($key:ident, $from:ident, $to:ident: $($field:ident)*) => {
         match $key {

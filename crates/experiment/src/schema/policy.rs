@@ -123,7 +123,7 @@ section! {
 section! {
     /// Controlled delay; the defaults are those of its authors.
     struct Codel in "`codel`" {
-        /// Wait for a slot that is acceptable for long.
+        /// Acceptable standing wait for a slot.
         or target: Span = "5ms";
         /// Time for which requests may wait longer than that, as in a burst; at least 1 ms.
         or interval: At<Span> = "100ms";

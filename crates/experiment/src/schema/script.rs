@@ -127,7 +127,7 @@ section! {
 }
 section! {
     /// Publishes a message, as to a broker; the script goes on at once. Each instance has its own queue, whose messages
-    /// are consumed at least once, though what consumes them dies. They are lost with the instance of the queue.
+    /// are delivered at least once, even if a consumer dies. They are lost if the instance that holds the queue dies.
     struct QueueStep in "a `queue` step" {
         /// The queue.
         required queue: QueueOf;

@@ -99,8 +99,8 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// The copies of calls that have ended since the last time, to be counted by edge.
     #[inline]
-    pub(crate) fn take_copies(&mut self) -> Option<Vec<Counted>> {
-        (!self.copies.is_empty()).then(|| std::mem::take(&mut self.copies))
+    pub(crate) fn take_copies(&mut self) -> std::vec::Drain<'_, Counted> {
+        self.copies.drain(..)
     }
 
     /// The proxies that call.

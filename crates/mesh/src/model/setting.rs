@@ -31,6 +31,12 @@ pub type Settings = Vec<(ServiceId, Setting)>;
 /// Most parts of a split.
 const PARTS_MAX: usize = 1_000;
 
+/// Most draws of another instance for a retry.
+pub const OTHER_INSTANCE_MAX: u32 = 100;
+
+/// Most retries that a budget allows whatever its share is.
+pub const BUDGET_MIN_MAX: u32 = 1_000_000;
+
 /// The parts of a service that settings change.
 struct Parts {
     balancer: Balancer,
@@ -207,7 +213,10 @@ impl Setting {
                     let is_amount = |amount: f64| amount.is_finite() && amount >= 0.0;
                     is_long(budget.ttl) && is_amount(budget.ratio) && is_amount(budget.min_per_s)
                 };
-                it.retry.budget.is_none_or(is_share) && it.window_budget.is_none_or(is_budget)
+                it.other_instance <= OTHER_INSTANCE_MAX
+                    && it.retry.budget_min <= BUDGET_MIN_MAX
+                    && it.retry.budget.is_none_or(is_share)
+                    && it.window_budget.is_none_or(is_budget)
             }),
             Setting::Hedge(it) => it.flatten().is_none_or(|it| {
                 let is_quantile = |after| !matches!(after, HedgeAfter::Quantile(share) if !is_share(share));
@@ -219,7 +228,7 @@ impl Setting {
             }),
             Setting::Shed(_, shares, _, codel) => {
                 shares.is_none_or(|Shares(all)| all.into_iter().all(is_share))
-                    && codel.is_none_or(|it| !it.interval.is_zero())
+                    && codel.is_none_or(|it| is_long(it.interval))
             }
         }
     }
@@ -273,7 +282,12 @@ pub(crate) fn with(mesh: &Arc<Mesh>, settings: &Settings) -> Arc<Mesh> {
     });
     known.unwrap_or_else(|| {
         let mut made = Mesh::clone(mesh);
-        settings.iter().for_each(|(service, setting)| setting.apply(&mut made.services[service.index()]));
+        // Outlier detection has the threshold of its own key, whichever of the two was set last.
+        let is_last = |(_, setting): &&(ServiceId, Setting)| matches!(setting, Setting::PanicThreshold(..));
+        let (last, first): (Vec<_>, Vec<_>) = settings.iter().partition(is_last);
+        for (service, setting) in first.into_iter().chain(last) {
+            setting.apply(&mut made.services[service.index()]);
+        }
         let made = Arc::new(made);
         let latest = (Arc::downgrade(mesh), settings.clone(), Arc::downgrade(&made));
         LATEST.set(Some(latest));
@@ -311,9 +325,35 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_threshold_holds_whether_it_is_set_before_or_after_outlier_detection() {
+        let mesh = Arc::new(Mesh { services: vec![service()], ..Mesh::default() });
+        let outliers = Setting::Outliers(Some(Outliers::default()));
+        let threshold = Setting::PanicThreshold(0.2, Some(0.2));
+        let after = |settings: &[&Setting], mesh: &Arc<Mesh>| {
+            let mut all = vec![];
+            settings.iter().for_each(|setting| put(&mut all, ServiceId(0), Setting::clone(setting)));
+            with(mesh, &all)
+        };
+        let of = |mesh: &Mesh| mesh.services[0].policies.as_ref().unwrap().outliers.unwrap().panic_threshold;
+        assert_eq!(of(&after(&[&threshold, &outliers], &mesh)), 0.2);
+        assert_eq!(of(&after(&[&outliers, &threshold], &mesh)), 0.2);
+        // A caller that heard of both at once, and one that heard of the threshold first.
+        let first = after(&[&threshold], &mesh);
+        assert_eq!(of(&after(&[&threshold, &outliers], &first)), 0.2);
+    }
+
+    #[test]
     fn what_no_file_may_have_is_not_sound() {
         let mesh = Mesh { services: vec![service()], ..Mesh::default() };
         let least_loaded = Balancer::LeastLoaded { choices: Choices::All, refresh: Span::ZERO };
+        let retry = super::super::Retry {
+            backoff: super::super::Backoff::Fixed,
+            base: Span::ZERO,
+            cap: Span::ZERO,
+            budget: None,
+            budget_min: 0,
+        };
+        let retry = RetryRules { retry, retry_on: None, other_instance: 0, window_budget: None };
         for setting in [
             Setting::Balancer(least_loaded),
             Setting::Balancer(Balancer::Maglev { table_size: 65_536, keys: Default::default() }),
@@ -323,6 +363,8 @@ mod tests {
             Setting::Subset(Some(0)),
             Setting::RateLimit(None, Some(TokenBucket { every: Span::ZERO, burst: 1 })),
             Setting::Mirror(Some(Mirror { share: 1.0, to: vec![(ServiceId(9), super::super::EndpointId(0))] })),
+            Setting::Shed(None, None, None, Some(Codel { interval: Span::from_micros(1), ..Codel::default() })),
+            Setting::Retry(Some(RetryRules { other_instance: u32::MAX, ..retry })),
         ] {
             assert!(!setting.is_sound(ServiceId(0), &mesh), "{setting:?}");
         }

@@ -125,6 +125,10 @@ impl Instance {
     ) -> Option<Taken<TaskKey>> {
         match (of, &mut self.guard) {
             (Some(of), Some(guard)) => guard.take(of, &mut self.queue, arrived, now),
+            (None, Some(guard)) => {
+                guard.forget_delay();
+                self.queue.pop_front().map(Taken::Served)
+            }
             _ => self.queue.pop_front().map(Taken::Served),
         }
     }

@@ -275,7 +275,7 @@ impl Node {
     #[inline]
     pub(super) fn count_copies(&mut self) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        for counted in work.calls.take_copies().into_iter().flatten() {
+        for counted in work.calls.take_copies() {
             count_by_edge(hosting, &counted, &self.mesh);
         }
     }

@@ -14,7 +14,7 @@ use super::hedge::Hedge;
 use super::{Applied, CallRulesId, FailureSet};
 use crate::model::{CallPolicy, Retry};
 
-/// Changes of all calls of a service; `None`: each is as its caller says.
+/// Overrides for all calls of a service; `None`: the caller's own value applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallChanges {
     /// [`CallPolicy::timeout`].
@@ -43,12 +43,13 @@ pub struct RetryRules {
 }
 
 impl CallRulesId {
-    /// Of a call whose policy no change concerns. No entry has this number.
+    /// Marks a call to which no [`CallChanges`] apply; no entry of `Mesh::call_rules` has this number.
     pub(crate) const UNCHANGED: CallRulesId = CallRulesId(u16::MAX);
 }
 
 impl CallPolicy {
-    /// Policy of a call that is made for one with this policy and `timeout`: without retries, and as it is.
+    /// Policy of a mirror's copy or a fallback's call that is made for a call with this one: this `timeout`, no retries,
+    /// and no changes.
     pub(crate) fn alone(self, timeout: Option<Span>) -> Self {
         CallPolicy { timeout, retries: 0, rules: Some(CallRulesId::UNCHANGED), ..self }
     }

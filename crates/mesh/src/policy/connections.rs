@@ -112,9 +112,7 @@ impl State {
             self.0.remove(&ended.to);
         }
     }
-}
 
-impl State {
     /// The settings have changed; `None`: connections are open at once and without limit. Attempts that wait go on as
     /// the new ones allow, and those that have a connection keep it.
     pub(super) fn changed(&mut self, of: Option<&Connections>, cx: &mut MeshCx<'_>) {

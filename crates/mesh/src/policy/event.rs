@@ -45,7 +45,7 @@ pub enum PolicyEvent {
     Connected,
     /// An attempt waited for a connection to its instance.
     Pooled,
-    /// An instance refused a request that had waited in its queue: requests waited for too long.
+    /// CoDel refused a waiting request, because waits had exceeded its target throughout an interval.
     ShedDelay,
 }
 

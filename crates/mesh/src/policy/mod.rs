@@ -93,7 +93,7 @@ pub struct CallRules {
 pub(crate) struct Applied<'m> {
     service: Option<&'m ServicePolicies>,
     rules: Option<&'m CallRules>,
-    /// They come before what the call says.
+    /// Overrides by operations; they take precedence over the call's own policy.
     changes: Option<&'m CallChanges>,
 }
 
@@ -325,7 +325,7 @@ impl PolicyState {
             self.connections = is.connections.is_some().then_some(state);
         }
         if was.calls.retry != is.calls.retry {
-            // What was deposited for calls before is no measure of the new time.
+            // Deposits under the former rules do not count toward the new budget.
             self.budget = None;
         }
         if was.calls.hedge != is.calls.hedge

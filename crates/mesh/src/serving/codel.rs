@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Settings of CoDel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codel {
-    /// Wait that is acceptable for long.
+    /// Acceptable standing wait for a slot.
     pub target: Span,
     /// Time for which requests may wait longer than that.
     pub interval: Span,
@@ -28,29 +28,29 @@ impl Default for Codel {
     }
 }
 
-/// Times of an interval since the last refusal within which a further one goes on where it ended (RFC 8289).
+/// If refusing begins again within this many intervals of `next`, it resumes near its former rate (RFC 8289).
 const RESUME_INTERVALS: u64 = 16;
 
 /// State of one instance.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Time from which on the wait is too long, once it is above the target.
+    /// Earliest time of a refusal: one interval after the wait rose above the target; `None` while it is below.
     above_from: Option<Time>,
     /// Requests are being refused.
     is_dropping: bool,
-    /// The oldest request was refused last; the time of the next refusal follows if the wait is still too long.
+    /// The previous call refused a request, so `next` must still be advanced.
     has_dropped: bool,
     /// Time of the next refusal.
     next: Time,
     /// Refusals since it began to refuse.
     count: u32,
-    /// The same when it began last.
+    /// Value of `count` when refusing last began.
     count_before: u32,
 }
 
 impl State {
     /// True if the oldest of the waiting requests, which has waited for so long, is refused; `others` wait behind it.
-    /// It is called again for the request that is the oldest then.
+    /// After a refusal the caller asks again, for the request that is now the oldest.
     pub(super) fn drops(&mut self, of: &Codel, waited: Span, others: usize, now: Time) -> bool {
         let is_due = self.is_due(of, waited, others, now);
         let has_dropped = std::mem::take(&mut self.has_dropped);
@@ -77,7 +77,8 @@ impl State {
         (self.above_from, self.is_dropping, self.has_dropped) = (None, false, false);
     }
 
-    /// True if requests have waited for longer than the target throughout an interval. A queue of one is no queue.
+    /// True if requests have waited for longer than the target throughout an interval. Never with at most one request
+    /// behind the oldest (RFC 8289: a backlog of one packet).
     fn is_due(&mut self, of: &Codel, waited: Span, others: usize, now: Time) -> bool {
         if waited < of.target || others <= 1 {
             self.above_from = None;

@@ -103,6 +103,11 @@ impl Guard {
         self.order.waits(waiting, now);
     }
 
+    /// CoDel is off: if it is set again, waits of before do not count.
+    pub(crate) fn forget_delay(&mut self) {
+        self.delay.emptied();
+    }
+
     /// Takes a request out of the queue, now that a slot is free. `arrived` says when one came.
     pub(crate) fn take<T: Copy>(
         &mut self,
@@ -119,6 +124,8 @@ impl Guard {
             if self.delay.drops(codel, now.since(arrived(*oldest)), queue.len() - 1, now) {
                 return queue.pop_front().map(Taken::Refused);
             }
+        } else {
+            self.forget_delay();
         }
         let next = match of.lifo_after.is_some_and(|after| self.order.is_newest_first(after, now)) {
             true => queue.pop_back(),

@@ -34,7 +34,7 @@ pub struct Follower {
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
     /// The frames of blocks that are not waited for and have not begun, by the node's name for their task.
     blocks: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
-    /// Attempts that a circuit breaker lets wait, by caller, its number for the call, and attempt.
+    /// Attempts that a circuit breaker holds back, by caller, its number for the call, and attempt.
     held: BTreeMap<(ActorId, u64, u64), Time>,
     /// Attempts that wait for a connection, by caller, its number for the call, and attempt.
     pooled: BTreeMap<(ActorId, u64, u64), Time>,
@@ -233,7 +233,7 @@ impl Follower {
         let call = calls.get_mut(index)?;
         let is_open = |it: &Try| it.ended.is_none() && it.attempt == ended.attempt;
         if !call.tries.iter().any(is_open) {
-            // There was no instance to send it to.
+            // Not sent: there was no instance, or its retry was withdrawn.
             let (attempt, hops) = (ended.attempt, Vec::new());
             call.tries.push(Try {
                 attempt,
