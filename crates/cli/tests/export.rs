@@ -215,7 +215,7 @@ fn the_time_series_as_parquet_is_that_of_the_csv() {
     let Some(found) = parsed(&folder, "series") else { return };
     let csv = fs::read_to_string(folder.join("out.csv")).unwrap();
     assert_eq!(found["rows"], csv.lines().count() as u64 - 1);
-    assert_eq!(found["columns"].as_array().unwrap().len(), 41);
+    assert_eq!(found["columns"].as_array().unwrap().len(), 45);
     assert_eq!(found["different"], serde_json::json!([]), "{found}");
     assert_eq!(found["types"], serde_json::json!({ "kind": "string", "done": "uint64", "queue_mean": "double" }));
 }

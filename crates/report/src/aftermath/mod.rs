@@ -307,7 +307,12 @@ fn operations(summary: &Summary) -> impl Iterator<Item = Disturbance> {
         is_fault: false,
         what: operation_in_words(operation),
         from_s: operation.began_s,
-        to_s: operation.settle_time_ns.map_or(summary.reached_s, |ns| operation.began_s + ns as f64 / 1e9),
+        to_s: match operation.settle_time_ns {
+            Some(ns) => operation.began_s + ns as f64 / 1e9,
+            // It is done, or was refused, at once: no node acknowledges anything.
+            None if operation.steps.is_empty() && operation.outcome != "running" => operation.began_s,
+            None => summary.reached_s,
+        },
         steps_s: operation.steps.iter().map(|step| step.decided_s).collect(),
         left: None,
     })
