@@ -7,6 +7,7 @@ use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, OperationKind, OperationOutcome};
 use meshsim_mesh::model::{Balancer, Change, Setting};
 use meshsim_mesh::policy::PolicyGroup;
+use meshsim_report::aftermath::Aftermath;
 use meshsim_run::Simulation;
 use meshsim_tests::{Played, parse, play};
 
@@ -43,6 +44,18 @@ fn callers_follow_a_new_balancer_and_what_it_was_is_recorded() {
     assert_eq!((set.began.secs(), set.outcome, set.steps.len()), (10.0, OperationOutcome::Reached, 0));
     assert_eq!(set.change, Some(Change::Set(Box::new(Setting::Balancer(Balancer::Random)))));
     assert_eq!(played.tally().failed.total(), 0);
+}
+
+#[test]
+fn an_operation_without_steps_ends_at_once_in_the_table_of_recoveries() {
+    // The second pauses a rollout that there is not, and is refused.
+    let operations = "{ at: 10s, set: services.web.balancer, to: random }, { at: 12s, pause_rollout: web }, \
+                      { at: 15s, extend: web, to: 3, rate: 1 }";
+    let experiment = experiment("balancer: round_robin", operations, "");
+    let outcome = meshsim_run::simulate(&experiment, &mut ()).expect("the file was checked");
+    let aftermath = Aftermath::new(&outcome.summary(&experiment), None, &[]);
+    let times: Vec<_> = aftermath.disturbances.iter().map(|it| (it.from_s, it.to_s > it.from_s)).collect();
+    assert_eq!(times, [(10.0, false), (12.0, false), (15.0, true)]);
 }
 
 #[test]
