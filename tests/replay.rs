@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meshsim_actor::{
-    Actor, ActorId, Cell, Dist, Event, Impairment, Impediment, MachineAction, Rng, Side, Span, Subject, Time,
+    Actor, ActorId, Cell, Dist, Event, Impairment, ImpairmentKind, MachineAction, Rng, Side, Span, Subject, Time,
 };
 use meshsim_fault::Service as FaultService;
 use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, Partition, Pause, Slow, Wipe};
@@ -95,20 +95,20 @@ fn a_run_with_all_machine_faults_replays_completely() {
 
 #[test]
 fn a_run_with_faults_of_services_replays_completely_and_another_fault_is_caught() {
-    let impaired = |effect: Impediment, side| {
+    let impaired = |effect: ImpairmentKind, side| {
         let subject = Subject { program: 1, entry: None, version: None, copies: None, side };
         let impairment = Arc::new(Impairment { key: 7, subject, effect });
         fault(3, 9, FaultService { actors: some(&[1, 2, 3, 4]), impairment })
     };
     let late = Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(5) };
     let lab = troubled(7)
-        .fault(impaired(Impediment::Errors(0.3), Side::Served))
-        .fault(impaired(Impediment::Hang(0.01), Side::Served))
-        .fault(impaired(Impediment::Slots(0.5), Side::Served))
-        .fault(impaired(Impediment::Latency(late), Side::CalledBy(Some(0))));
+        .fault(impaired(ImpairmentKind::Errors(0.3), Side::Served))
+        .fault(impaired(ImpairmentKind::Hang(0.01), Side::Served))
+        .fault(impaired(ImpairmentKind::Slots(0.5), Side::Served))
+        .fault(impaired(ImpairmentKind::Latency(late), Side::CalledBy(Some(0))));
     expect_the_same(lab.clone());
     let mut records = traced(lab.clone());
-    let is_errors = |entry: &Entry<Msg, Tick>| matches!(entry, Entry::Power(MachineAction::Impair(it)) if it.effect == Impediment::Errors(0.3));
+    let is_errors = |entry: &Entry<Msg, Tick>| matches!(entry, Entry::Power(MachineAction::Impair(it)) if it.effect == ImpairmentKind::Errors(0.3));
     let at = records.iter().position(|record| is_errors(&record.entry)).expect("the fault is in the trace");
     records[at].entry = Entry::Power(MachineAction::Recover(0));
     replay(&records, lab, |actor| actor).unwrap_err();

@@ -15,7 +15,7 @@ pub struct Impairment {
     /// The work that it concerns.
     pub subject: Subject,
     /// Its effect on that work.
-    pub effect: Impediment,
+    pub effect: ImpairmentKind,
 }
 
 /// The work that an impairment concerns.
@@ -44,7 +44,7 @@ pub enum Side {
 
 /// Effect of an impairment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Impediment {
+pub enum ImpairmentKind {
     /// This share of the requests fails when all their work is done; of calls, before they are sent.
     Errors(f64),
     /// Each request begins later by this.
@@ -83,7 +83,7 @@ impl Subject {
     }
 }
 
-impl Impediment {
+impl ImpairmentKind {
     /// Checks the parameters and describes the problem, if any. One that fails this check may have no effect, but never
     /// panics.
     ///
@@ -95,12 +95,12 @@ impl Impediment {
             false => Err(format!("a share is between 0 and 1, not {share}")),
         };
         match self {
-            Impediment::Errors(it) | Impediment::Hang(it) | Impediment::Refuse(it) | Impediment::Slots(it) => {
+            ImpairmentKind::Errors(it) | ImpairmentKind::Hang(it) | ImpairmentKind::Refuse(it) | ImpairmentKind::Slots(it) => {
                 share(*it)
             }
-            Impediment::Latency(dist) => dist.validate().map_err(|error| error.to_string()),
-            Impediment::Speed(speed) if speed.is_finite() && *speed > 0.0 => Ok(()),
-            Impediment::Speed(speed) => Err(format!("a speed is above zero, not {speed}")),
+            ImpairmentKind::Latency(dist) => dist.validate().map_err(|error| error.to_string()),
+            ImpairmentKind::Speed(speed) if speed.is_finite() && *speed > 0.0 => Ok(()),
+            ImpairmentKind::Speed(speed) => Err(format!("a speed is above zero, not {speed}")),
         }
     }
 }
@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn shares_beyond_one_and_speeds_of_zero_are_named() {
-        assert!(Impediment::Errors(1.5).validate().unwrap_err().contains("1.5"));
-        assert!(Impediment::Slots(f64::NAN).validate().is_err());
-        assert!(Impediment::Speed(0.0).validate().unwrap_err().contains("above zero"));
-        assert!(Impediment::Hang(1.0).validate().is_ok() && Impediment::Refuse(0.0).validate().is_ok());
+        assert!(ImpairmentKind::Errors(1.5).validate().unwrap_err().contains("1.5"));
+        assert!(ImpairmentKind::Slots(f64::NAN).validate().is_err());
+        assert!(ImpairmentKind::Speed(0.0).validate().unwrap_err().contains("above zero"));
+        assert!(ImpairmentKind::Hang(1.0).validate().is_ok() && ImpairmentKind::Refuse(0.0).validate().is_ok());
     }
 }

@@ -28,7 +28,7 @@ pub use cell::{Cell, Cx, Input, Timer};
 pub use counts::Counts;
 pub use dist::{Dist, DistError};
 pub use id::{ActorId, Envelope, MessageId};
-pub use impairment::{Impairment, Impediment, Side, Subject};
+pub use impairment::{Impairment, ImpairmentKind, Side, Subject};
 pub use machine::{Ledger, Switched, WAITING_BYTES_MAX, WAITING_MAX};
 pub use record::{EntryRef, Fate, LossReason, MachineAction, Recorder};
 pub use rng::{Rng, mix};

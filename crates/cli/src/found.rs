@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::verify::{Breach, Verified};
 use meshsim_report::wrap::wrapped;
 use meshsim_run::{Keep, Simulation};
@@ -56,7 +56,7 @@ pub(crate) fn first(rules: &[Verified]) -> Option<(&'static str, &Breach)> {
 pub(crate) fn breaches(rules: &[Verified], paint: Paint) -> String {
     let mut out = String::new();
     for it in rules {
-        out += &format!("broken: {}\n", paint.on(Look::Bad, it.rule));
+        out += &format!("broken: {}\n", paint.on(Style::Bad, it.rule));
         for Breach { at_s, actor, reason, .. } in it.breaches.iter().take(3) {
             let line = format!("at {at_s:.3} s: {actor} {reason}");
             for line in wrapped(&line, paint.columns.saturating_sub(2).max(20)) {

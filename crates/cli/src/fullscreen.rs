@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use meshsim_experiment::printable;
-use meshsim_report::table::Look;
+use meshsim_report::table::Style;
 use meshsim_report::wrap::shortened;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{self, Color, Modifier};
 use ratatui::text::Line;
 use ratatui::{DefaultTerminal, Frame};
 
@@ -83,9 +83,9 @@ impl Drop for FullScreen {
     }
 }
 
-/// A text in so many columns, cut if it is longer, in its look.
-pub(crate) fn line(text: &str, look: Look, columns: u16) -> Line<'static> {
-    Line::styled(fitted(text, columns), style(look))
+/// A text in so many columns, cut if it is longer, in its style.
+pub(crate) fn line(text: &str, style: Style, columns: u16) -> Line<'static> {
+    Line::styled(fitted(text, columns), drawn(style))
 }
 
 /// The text without characters that a terminal would obey, in so many columns.
@@ -93,15 +93,15 @@ pub(crate) fn fitted(text: &str, columns: u16) -> String {
     shortened(&printable(text), usize::from(columns), '…')
 }
 
-/// The look on a terminal.
-pub(crate) fn style(look: Look) -> Style {
-    match look {
-        Look::Bold => Style::new().add_modifier(Modifier::BOLD),
-        Look::Dim => Style::new().add_modifier(Modifier::DIM),
-        Look::Good => Style::new().fg(Color::Green),
-        Look::Warn => Style::new().fg(Color::Yellow),
-        Look::Bad => Style::new().fg(Color::Red),
-        Look::Plain => Style::new(),
+/// The style as the terminal has it.
+pub(crate) fn drawn(style: Style) -> style::Style {
+    match style {
+        Style::Bold => style::Style::new().add_modifier(Modifier::BOLD),
+        Style::Dim => style::Style::new().add_modifier(Modifier::DIM),
+        Style::Good => style::Style::new().fg(Color::Green),
+        Style::Warn => style::Style::new().fg(Color::Yellow),
+        Style::Bad => style::Style::new().fg(Color::Red),
+        Style::Plain => style::Style::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
 use meshsim_report::series::Series;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::waterfall::Totals;
 use meshsim_report::waterfall::totals_text::short_totals;
 use meshsim_report::{Outcome, Summary, events, text};
@@ -182,7 +182,7 @@ pub(crate) fn publish(
         } else {
             String::new()
         };
-        screen.print(&format!("{body}\n{time}{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
+        screen.print(&format!("{body}\n{time}{}{}\n", (ended.remarks)(paint), paint.on(Style::Dim, &line)))?;
     }
     if let Some(error) = published? {
         return Err(error);
@@ -192,7 +192,7 @@ pub(crate) fn publish(
         let file = file.clone().unwrap_or_else(|| place.join(REPORT));
         report(std::slice::from_ref(&place), &file)?;
         if !output.json {
-            screen.print(&format!("{}\n", paint.on(Look::Dim, &format!("its report to {}", file.display()))))?;
+            screen.print(&format!("{}\n", paint.on(Style::Dim, &format!("its report to {}", file.display()))))?;
         }
     }
     Ok(match summary.outcome {
@@ -262,7 +262,7 @@ fn time_spent_in_words(experiment: &Experiment, folder: &Path, paint: Paint) -> 
         None => {
             let command =
                 format!("`meshsim trace request {} --all` says where a request's time went", folder.display());
-            format!("{}\n\n", paint.on(Look::Dim, &command))
+            format!("{}\n\n", paint.on(Style::Dim, &command))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use meshsim_experiment::{is_unprintable, printable};
-use meshsim_report::table::{COLUMNS, Look, Paint};
+use meshsim_report::table::{COLUMNS, Style, Paint};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -162,7 +162,7 @@ impl Screen {
     pub(crate) fn warn(&self, text: &str) {
         self.remark(&format!(
             "{} {text}\n",
-            Paint { coloured: self.errors_coloured, ..Paint::default() }.on(Look::Warn, "warning:")
+            Paint { coloured: self.errors_coloured, ..Paint::default() }.on(Style::Warn, "warning:")
         ));
     }
 

@@ -3,7 +3,7 @@
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_report::compare::letter;
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{number, percent, plural, rate};
 use meshsim_study::estimate::Estimate;
 use meshsim_study::limit::Limit;
@@ -82,19 +82,19 @@ pub(crate) fn estimated(name: &str, estimate: Option<Estimate>) -> String {
 }
 
 /// Verdicts of SLOs over the runs of a point or a configuration.
-fn held(passed: usize, runs: usize) -> Cell {
-    let look = match passed {
-        n if n == runs => Look::Good,
-        0 => Look::Bad,
-        _ => Look::Warn,
+fn held(passed: usize, runs: usize) -> TableCell {
+    let style = match passed {
+        n if n == runs => Style::Good,
+        0 => Style::Bad,
+        _ => Style::Warn,
     };
-    Cell::new(format!("{passed}/{runs}"), look)
+    TableCell::new(format!("{passed}/{runs}"), style)
 }
 
 /// A table of points for each load.
 pub(crate) fn points(experiment: &Experiment, plan: &Plan, points: &[PointSummary], paint: Paint) -> String {
     let (seeds, axes) = (plan.varied.seeds.len() as u64, &plan.varied.axes);
-    let mut out = paint.on(Look::Bold, &plan.name);
+    let mut out = paint.on(Style::Bold, &plan.name);
     if let ([], [point]) = (&axes[..], points) {
         return out + &format!("  {}\n", plural(seeds, "seed")) + &one_point(experiment, point, paint);
     }
@@ -108,7 +108,7 @@ pub(crate) fn points(experiment: &Experiment, plan: &Plan, points: &[PointSummar
             table.heading("SLOs hold");
         }
         for point in shown_points {
-            let mut cells: Vec<Cell> = point.values.iter().map(|setting| setting.value.as_str().into()).collect();
+            let mut cells: Vec<TableCell> = point.values.iter().map(|setting| setting.value.as_str().into()).collect();
             for (figure, _) in OF_POINTS {
                 let name = format!("load.{}.{figure}", load.name);
                 cells.push(estimated(&name, point.estimate(&name)).into());
@@ -118,7 +118,7 @@ pub(crate) fn points(experiment: &Experiment, plan: &Plan, points: &[PointSummar
             }
             table.row(cells);
         }
-        out += &format!("\n{}\n{}", paint.on(Look::Bold, &load.name), table.render(paint));
+        out += &format!("\n{}\n{}", paint.on(Style::Bold, &load.name), table.render(paint));
     }
     let left_out = points.len() - shown_points.len();
     if left_out > 0 {
@@ -137,9 +137,9 @@ fn one_point(experiment: &Experiment, point: &PointSummary, paint: Paint) -> Str
             let Some(name) = figure.name.strip_prefix(&prefix) else { continue };
             let mean = figure.estimate.map_or_else(|| "-".into(), |it| shown(name, it.mean));
             let half = figure.estimate.and_then(|it| it.half_width).map(|half| format!("±{}", shown(name, half)));
-            table.row([name.into(), mean.into(), Cell::new(half.unwrap_or_default(), Look::Dim)]);
+            table.row([name.into(), mean.into(), TableCell::new(half.unwrap_or_default(), Style::Dim)]);
         }
-        out += &format!("\n{}\n{}", paint.on(Look::Bold, &load.name), table.render(paint));
+        out += &format!("\n{}\n{}", paint.on(Style::Bold, &load.name), table.render(paint));
     }
     let mut busy = Table::new(["<service", "slots in use", "<", "waited", "<"]);
     for service in &experiment.mesh.services {
@@ -148,16 +148,16 @@ fn one_point(experiment: &Experiment, point: &PointSummary, paint: Paint) -> Str
             let estimate = point.estimate(&name);
             let half = estimate.and_then(|it| it.half_width).map(|half| format!("±{}", shown(&name, half)));
             let mean = estimate.map_or_else(|| "-".into(), |it| shown(&name, it.mean));
-            [mean.into(), Cell::new(half.unwrap_or_default(), Look::Dim)]
+            [mean.into(), TableCell::new(half.unwrap_or_default(), Style::Dim)]
         };
         let ([used, used_half], [waited, waited_half]) = (of("utilisation"), of("waited_mean_s"));
         busy.row([service.name.as_str().into(), used, used_half, waited, waited_half]);
     }
-    out += &format!("\n{}\n{}", paint.on(Look::Bold, "Services"), busy.render(paint));
+    out += &format!("\n{}\n{}", paint.on(Style::Bold, "Services"), busy.render(paint));
     if !experiment.slos.is_empty() {
-        let look = if point.passed == point.runs { Look::Good } else { Look::Bad };
+        let style = if point.passed == point.runs { Style::Good } else { Style::Bad };
         let text = format!("all SLOs hold in {} of {} runs", point.passed, point.runs);
-        out += &format!("\n{}\n", paint.on(look, &text));
+        out += &format!("\n{}\n", paint.on(style, &text));
     }
     out + &care(std::slice::from_ref(point), paint)
 }
@@ -171,11 +171,11 @@ fn care(points: &[PointSummary], paint: Paint) -> String {
             "{short} of {}: too short for its queues; a longer `duration` tells more",
             plural(runs as u64, "run")
         );
-        out += &format!("  {}\n", paint.on(Look::Warn, &text));
+        out += &format!("  {}\n", paint.on(Style::Warn, &text));
     }
     for point in points.iter().filter(|point| point.broken.is_some()).take(3) {
         let why = point.broken.as_deref().unwrap_or_default();
-        out += &format!("  {}\n", paint.on(Look::Bad, &format!("point {}: {why}", point.point)));
+        out += &format!("  {}\n", paint.on(Style::Bad, &format!("point {}: {why}", point.point)));
     }
     if points.iter().any(|point| point.runs > 1) {
         out += &dim(paint, "means over the seeds, ± half the width of their 95 % intervals (Student's t)");
@@ -198,7 +198,7 @@ fn headings(paths: &[&str]) -> Vec<String> {
 }
 
 fn dim(paint: Paint, text: &str) -> String {
-    format!("  {}\n", paint.on(Look::Dim, text))
+    format!("  {}\n", paint.on(Style::Dim, text))
 }
 
 /// The limit of an experiment.
@@ -209,31 +209,31 @@ pub(crate) fn limit(experiment: &Experiment, limit: &Limit, paint: Paint) -> Str
         None => "all loads together".into(),
     };
     let mut out =
-        format!("{}  {what}, {} in the file\n\n", paint.on(Look::Bold, &limit.name), rate(limit.rate_in_file));
+        format!("{}  {what}, {} in the file\n\n", paint.on(Style::Bold, &limit.name), rate(limit.rate_in_file));
     if let Some(found) = limit.rate {
         let half = found.half_width.map(|half| format!(" ±{}/s", number(half))).unwrap_or_default();
         let text = format!("holds up to {}/s{half}", fine(found.mean));
-        out += &format!("  {}", paint.on(Look::Good, &text));
+        out += &format!("  {}", paint.on(Style::Good, &text));
         let seeds = plural(found.count as u64, "seed");
         let how =
             if found.half_width.is_some() { format!("  mean of {seeds}, 95 % interval") } else { format!("  {seeds}") };
-        out += &paint.on(Look::Dim, &how);
+        out += &paint.on(Style::Dim, &how);
         out.push('\n');
     }
     for failing in &limit.fails {
         let of = format!("in {} of {} runs", failing.runs, limit.by_seed.len());
         out += &format!(
             "  then {}  {}\n",
-            paint.on(Look::Bad, &format!("{} fails", failing.slo)),
-            paint.on(Look::Dim, &of)
+            paint.on(Style::Bad, &format!("{} fails", failing.slo)),
+            paint.on(Style::Dim, &of)
         );
     }
     let mut busy = limit.busiest.iter().filter(|busy| busy.utilisation > 0.0);
     if let Some(first) = busy.next() {
         let others: Vec<String> = busy.map(|it| format!("{} {}", it.name, percent(it.utilisation))).collect();
-        out += &format!("  busiest just below: {} {}", first.name, paint.on(Look::Warn, &percent(first.utilisation)));
+        out += &format!("  busiest just below: {} {}", first.name, paint.on(Style::Warn, &percent(first.utilisation)));
         if !others.is_empty() {
-            out += &paint.on(Look::Dim, &format!(", then {}", others.join(", ")));
+            out += &paint.on(Style::Dim, &format!(", then {}", others.join(", ")));
         }
         out.push('\n');
     }
@@ -244,7 +244,7 @@ pub(crate) fn limit(experiment: &Experiment, limit: &Limit, paint: Paint) -> Str
     if !limit.is_monotone {
         let higher = limit.scan.iter().rev().find(|probe| probe.holds).map(|probe| fine(probe.rate));
         let text = format!("not monotone: {}/s held again in the scan", higher.unwrap_or_default());
-        out += &format!("  {}\n", paint.on(Look::Warn, &text));
+        out += &format!("  {}\n", paint.on(Style::Warn, &text));
     }
     let marks: String = limit.scan.iter().map(|probe| if probe.holds { '+' } else { '-' }).collect();
     let ends = limit.scan.first().zip(limit.scan.last());
@@ -270,14 +270,14 @@ fn fine(figure: f64) -> String {
 pub(crate) fn pairs(pairs: &Pairs, all: bool, paint: Paint) -> String {
     let base = pairs.configurations.first();
     let seeds = plural(pairs.seeds.len() as u64, "seed");
-    let mut out = format!("{}  {seeds}, the same for each\n", paint.on(Look::Bold, "Configurations"));
+    let mut out = format!("{}  {seeds}, the same for each\n", paint.on(Style::Bold, "Configurations"));
     for (index, configuration) in pairs.configurations.iter().enumerate() {
         let letter = letter(index);
         let (passed, runs) = (configuration.passed, configuration.runs);
         out += &format!(
             "  {letter}  {}  {}\n",
             configuration.name,
-            paint.on(Look::Dim, &format!("SLOs hold in {passed} of {runs} runs"))
+            paint.on(Style::Dim, &format!("SLOs hold in {passed} of {runs} runs"))
         );
         for difference in &configuration.differences {
             out += &dim(paint, &format!("   {difference}"));
@@ -288,20 +288,20 @@ pub(crate) fn pairs(pairs: &Pairs, all: bool, paint: Paint) -> String {
     }
     let mut table = table_of_pairs(pairs, all);
     table = table.without_empty_columns(&[]);
-    out += &format!("\n{}\n{}", paint.on(Look::Bold, "Figures"), table.render(paint));
-    let (text, look) = verdict(pairs);
-    out += &format!("\n{}\n", paint.on(look, &text));
+    out += &format!("\n{}\n{}", paint.on(Style::Bold, "Figures"), table.render(paint));
+    let (text, style) = verdict(pairs);
+    out += &format!("\n{}\n", paint.on(style, &text));
     if base.is_some() && pairs.seeds.len() < 2 {
         out += &dim(paint, "one seed tells no difference from chance: give --seeds 10");
     }
     out + &dim(paint, "differences are taken seed by seed, ± half their 95 % interval; * more than chance (Holm, 5 %)")
 }
 
-fn verdict(pairs: &Pairs) -> (String, Look) {
+fn verdict(pairs: &Pairs) -> (String, Style) {
     match pairs.marked {
-        0 => ("no figure of a load differs by more than chance".into(), Look::Good),
-        1 => ("1 figure of a load differs by more than chance".into(), Look::Warn),
-        n => (format!("{n} figures of loads differ by more than chance"), Look::Warn),
+        0 => ("no figure of a load differs by more than chance".into(), Style::Good),
+        1 => ("1 figure of a load differs by more than chance".into(), Style::Warn),
+        n => (format!("{n} figures of loads differ by more than chance"), Style::Warn),
     }
 }
 
@@ -323,15 +323,15 @@ fn table_of_pairs(pairs: &Pairs, all: bool) -> Table {
         }
     }
     for figure in shown_figures(pairs, all) {
-        let mut cells = vec![Cell::from(figure.name.trim_start_matches("load."))];
+        let mut cells = vec![TableCell::from(figure.name.trim_start_matches("load."))];
         for (index, estimate) in figure.estimates.iter().enumerate() {
             cells.push(estimate.map_or_else(|| "-".into(), |it| shown(&figure.name, it.mean)).into());
             if index > 0 {
                 let difference = figure.differences[index - 1];
-                let look = difference.map_or(Look::Dim, |it| if it.is_marked { Look::Warn } else { Look::Dim });
+                let style = difference.map_or(Style::Dim, |it| if it.is_marked { Style::Warn } else { Style::Dim });
                 cells
-                    .push(Cell::new(difference.map_or_else(String::new, |it| difference_text(&figure.name, it)), look));
-                cells.push(Cell::new(share_text(figure, index), look));
+                    .push(TableCell::new(difference.map_or_else(String::new, |it| difference_text(&figure.name, it)), style));
+                cells.push(TableCell::new(share_text(figure, index), style));
             }
         }
         table.row(cells);

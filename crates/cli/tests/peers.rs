@@ -188,7 +188,7 @@ fn hello(cluster: &str, wish: Purpose) -> Vec<u8> {
 
 fn join(name: &str) -> Join {
     let (role, names) = ("node".into(), vec![name.into()]);
-    Join { role, names, host: "elsewhere".into(), boot_id: 1, address: ":1".into(), ..Join::default() }
+    Join { role, names, hostname: "elsewhere".into(), boot_id: 1, address: ":1".into(), ..Join::default() }
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -456,7 +456,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (Purpose::Join(join("node-0")), "was refused: node-0 is taken by another process"),
         (Purpose::Join(join("\x1b[2J\n")), r"was refused: this run has no node called"),
         (Purpose::Join(Join { role: "no\x1b[2Jde".into(), ..join("node-1") }), "has no name that can be shown"),
-        (Purpose::Join(Join { host: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
+        (Purpose::Join(Join { hostname: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
         (Purpose::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"cannot resolve "nowhere""#),
         (Purpose::Join(Join { names: vec![], count: u32::MAX, ..join("") }), "nodes are wanted, and this run has 3"),
         (Purpose::Join(Join { names: vec![], count: 3, ..join("") }), "3 free nodes are wanted, and 1 of 3 are taken"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::{ActorId, Dist, Impairment, Impediment, Side};
+use meshsim_actor::{ActorId, Dist, Impairment, ImpairmentKind, Side};
 use meshsim_fault::{ActorSelector, ActorSet, Cut, FaultKind, Link};
 use meshsim_mesh::Mesh;
 
@@ -70,13 +70,13 @@ fn service(it: &Impairment, actors: &ActorSet, mesh: &Mesh) -> String {
         },
     }
     match &it.effect {
-        Impediment::Errors(share) => format!("{whom} fails {}", percent(*share)),
-        Impediment::Latency(Dist::Constant(span)) => format!("{whom} takes {span} longer"),
-        Impediment::Latency(_) => format!("{whom} takes longer"),
-        Impediment::Hang(share) => format!("{whom} hangs for {}", percent(*share)),
-        Impediment::Refuse(share) => format!("{whom} refuses {}", percent(*share)),
-        Impediment::Slots(share) => format!("{whom} with {} of its slots", percent(*share)),
-        Impediment::Speed(speed) => format!("{whom} at {speed} of its speed"),
+        ImpairmentKind::Errors(share) => format!("{whom} fails {}", percent(*share)),
+        ImpairmentKind::Latency(Dist::Constant(span)) => format!("{whom} takes {span} longer"),
+        ImpairmentKind::Latency(_) => format!("{whom} takes longer"),
+        ImpairmentKind::Hang(share) => format!("{whom} hangs for {}", percent(*share)),
+        ImpairmentKind::Refuse(share) => format!("{whom} refuses {}", percent(*share)),
+        ImpairmentKind::Slots(share) => format!("{whom} with {} of its slots", percent(*share)),
+        ImpairmentKind::Speed(speed) => format!("{whom} at {speed} of its speed"),
     }
 }
 

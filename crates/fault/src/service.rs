@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Impairment, Impediment};
+use meshsim_actor::{Impairment, ImpairmentKind};
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorSet, Disturbance, MachineAction, Outage};
@@ -21,9 +21,9 @@ impl Service {
     /// True if it changes nothing, by its own figures.
     pub fn is_idle(&self) -> bool {
         match &self.impairment.effect {
-            Impediment::Errors(share) | Impediment::Hang(share) | Impediment::Refuse(share) => *share == 0.0,
-            Impediment::Latency(added) => added.mean_secs() == 0.0,
-            Impediment::Slots(factor) | Impediment::Speed(factor) => *factor == 1.0,
+            ImpairmentKind::Errors(share) | ImpairmentKind::Hang(share) | ImpairmentKind::Refuse(share) => *share == 0.0,
+            ImpairmentKind::Latency(added) => added.mean_secs() == 0.0,
+            ImpairmentKind::Slots(factor) | ImpairmentKind::Speed(factor) => *factor == 1.0,
         }
     }
 }

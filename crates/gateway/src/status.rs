@@ -200,7 +200,8 @@ pub struct Process {
     /// Actors that it hosts.
     pub actors: Vec<String>,
     /// Its machine's name.
-    pub host: String,
+    #[serde(alias = "host")]
+    pub hostname: String,
     /// Its number there.
     pub pid: u32,
     /// Address at which peers reach it; empty for the coordinator's process.
@@ -356,6 +357,6 @@ fn assign(nodes: &mut [Node], processes: &[ProcessState]) {
 }
 
 fn process(state: &ProcessState) -> Process {
-    let ProcessState { actors, host, pid, address, connected } = state.clone();
-    Process { actors, host, pid, address, connected }
+    let ProcessState { actors, hostname, pid, address, connected } = state.clone();
+    Process { actors, hostname, pid, address, connected }
 }

@@ -4,7 +4,7 @@
 //! request, the attempt and the impairment, so a further impairment moves no other draw, and a larger share hits the
 //! same requests and some more.
 
-use meshsim_actor::{ActorId, Impediment, Span, mix};
+use meshsim_actor::{ActorId, ImpairmentKind, Span, mix};
 
 use crate::actors::MeshCx;
 use crate::call::CallSpec;
@@ -68,7 +68,7 @@ fn is_any(cx: &MeshCx<'_>) -> bool {
 }
 
 /// Effects on a request that an instance of this version serves.
-fn serving<'a>(request: &Request, version: u32, cx: &MeshCx<'a>) -> impl Iterator<Item = (u64, &'a Impediment)> {
+fn serving<'a>(request: &Request, version: u32, cx: &MeshCx<'a>) -> impl Iterator<Item = (u64, &'a ImpairmentKind)> {
     let (service, endpoint) = (request.service.0, request.endpoint.0);
     let copy = (cx.id(), request.ordinal);
     let all = cx.impairments().iter();
@@ -80,7 +80,7 @@ fn serving<'a>(request: &Request, version: u32, cx: &MeshCx<'a>) -> impl Iterato
 pub(crate) fn refuses(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_>) -> bool {
     is_any(cx)
         && serving(request, version, cx).any(|(key, effect)| match effect {
-            Impediment::Refuse(share) => lot(request, mesh).chance(key, *share),
+            ImpairmentKind::Refuse(share) => lot(request, mesh).chance(key, *share),
             _ => false,
         })
 }
@@ -95,7 +95,7 @@ pub(crate) fn onset(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_
         return Onset::Hangs;
     }
     let late = serving(request, version, cx).fold(Span::ZERO, |sum, (key, effect)| match effect {
-        Impediment::Latency(added) => sum + added.sample(&mut lot(request, mesh).rng(key)),
+        ImpairmentKind::Latency(added) => sum + added.sample(&mut lot(request, mesh).rng(key)),
         _ => sum,
     });
     if late.is_zero() { Onset::Now } else { Onset::Late(late) }
@@ -104,7 +104,7 @@ pub(crate) fn onset(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_
 /// True if the request hangs.
 pub(crate) fn hangs(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_>) -> bool {
     serving(request, version, cx).any(|(key, effect)| match effect {
-        Impediment::Hang(share) => lot(request, mesh).chance(key, *share),
+        ImpairmentKind::Hang(share) => lot(request, mesh).chance(key, *share),
         _ => false,
     })
 }
@@ -114,7 +114,7 @@ pub(crate) fn hangs(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_
 pub(crate) fn fails(request: &Request, version: u32, mesh: &Mesh, cx: &MeshCx<'_>) -> bool {
     is_any(cx)
         && serving(request, version, cx).any(|(key, effect)| match effect {
-            Impediment::Errors(share) => lot(request, mesh).chance(key, *share),
+            ImpairmentKind::Errors(share) => lot(request, mesh).chance(key, *share),
             _ => false,
         })
 }
@@ -126,7 +126,7 @@ pub(crate) fn work(span: Span, request: &Request, version: u32, cx: &MeshCx<'_>)
         return span;
     }
     let speed = serving(request, version, cx).fold(1.0, |all, (_, effect)| match effect {
-        Impediment::Speed(speed) => all * speed,
+        ImpairmentKind::Speed(speed) => all * speed,
         _ => all,
     });
     if speed == 1.0 { span } else { span.scaled(1.0 / speed) }
@@ -148,7 +148,7 @@ fn left(slots: u32, service: ServiceId, version: u32, copy: (ActorId, u32), cx: 
             && it.subject.has_copy(version, copy)
     });
     let factor = concerned.fold(1.0, |all, it| match &it.effect {
-        Impediment::Slots(share) => all * share,
+        ImpairmentKind::Slots(share) => all * share,
         _ => all,
     });
     if factor == 1.0 { slots } else { ((f64::from(slots) * factor).round() as u32).max(1) }
@@ -171,12 +171,12 @@ fn impaired_sending(callee: &CallSpec, attempt: u8, mesh: &Mesh, cx: &MeshCx<'_>
     let mut never = false;
     for it in cx.impairments().iter().filter(|it| it.subject.calls(caller, callee.service.0, callee.endpoint.0)) {
         match &it.effect {
-            Impediment::Errors(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Error),
-            Impediment::Refuse(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Refused),
-            Impediment::Hang(share) => never |= lot.chance(it.key, *share),
-            Impediment::Latency(added) => late += added.sample(&mut lot.rng(it.key)),
+            ImpairmentKind::Errors(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Error),
+            ImpairmentKind::Refuse(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Refused),
+            ImpairmentKind::Hang(share) => never |= lot.chance(it.key, *share),
+            ImpairmentKind::Latency(added) => late += added.sample(&mut lot.rng(it.key)),
             // These are about the serving side.
-            Impediment::Errors(_) | Impediment::Refuse(_) | Impediment::Slots(_) | Impediment::Speed(_) => {}
+            ImpairmentKind::Errors(_) | ImpairmentKind::Refuse(_) | ImpairmentKind::Slots(_) | ImpairmentKind::Speed(_) => {}
         }
     }
     match never {

@@ -208,7 +208,7 @@ async fn receive<A: Live>(
 
 /// Address at which other processes reach a process that joins from `from`.
 async fn address(join: &Join, from: SocketAddr) -> Result<String, Refusal> {
-    let about = [&join.role, &join.host, &join.address];
+    let about = [&join.role, &join.hostname, &join.address];
     if about.iter().any(|text| text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control)) {
         return Err(refusal("its role, its machine or its address has no name that can be shown", false));
     }

@@ -21,7 +21,7 @@ pub struct Join {
     /// Number of further actors, whichever are free. With no name and 0: all that are free, at least one.
     pub count: u32,
     /// Host name of its machine. A process that rejoins from the same machine gets the same actors.
-    pub host: String,
+    pub hostname: String,
     /// Its process id there.
     pub pid: u32,
     /// Boot id, drawn at its start: distinguishes a lost connection from a restarted process.
@@ -47,14 +47,14 @@ struct Assignment {
     seat: ActorSpec,
     holder: Option<ProcessId>,
     /// Machine of the process that hosted it last.
-    host: Option<String>,
+    hostname: Option<String>,
     /// Number of processes that hosted the actor and are gone.
     lives: u32,
 }
 
 impl Assignments {
     pub(crate) fn new(actors: &[ActorSpec]) -> Self {
-        let place = |seat: &ActorSpec| Assignment { seat: seat.clone(), holder: None, host: None, lives: 0 };
+        let place = |seat: &ActorSpec| Assignment { seat: seat.clone(), holder: None, hostname: None, lives: 0 };
         let index = actors.iter().enumerate().map(|(index, seat)| (seat.name.clone(), index)).collect();
         Assignments { places: actors.iter().map(place).collect(), index: Rc::new(index) }
     }
@@ -103,11 +103,11 @@ impl Assignments {
             });
         }
         chosen.extend(free.into_iter().take(wanted));
-        let host = &join.host;
+        let hostname = &join.hostname;
         Ok(chosen
             .into_iter()
             .map(|index| {
-                self.places[index].host = Some(host.clone());
+                self.places[index].hostname = Some(hostname.clone());
                 self.take(ActorId(index as u32), process)
             })
             .collect())
@@ -135,8 +135,8 @@ impl Assignments {
             place.seat.role == join.role && place.holder.is_none() && !except.contains(index)
         };
         let mut free: Vec<usize> = self.places.iter().enumerate().filter(is_free).map(|(index, _)| index).collect();
-        free.sort_by_key(|index| match &self.places[*index].host {
-            Some(host) if *host == join.host => 0,
+        free.sort_by_key(|index| match &self.places[*index].hostname {
+            Some(hostname) if *hostname == join.hostname => 0,
             None if self.places[*index].seat.needed => 1,
             None => 2,
             Some(_) => 3,
@@ -174,9 +174,9 @@ mod tests {
         ])
     }
 
-    fn join(host: &str, names: &[&str], count: u32) -> Join {
+    fn join(hostname: &str, names: &[&str], count: u32) -> Join {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Join { role: "node".into(), host: host.into(), names, count, ..Join::default() }
+        Join { role: "node".into(), hostname: hostname.into(), names, count, ..Join::default() }
     }
 
     fn actors(seated: Result<Vec<Assigned>, Refusal>) -> Vec<(u32, u32)> {

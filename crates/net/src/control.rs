@@ -127,7 +127,7 @@ pub struct ProcessReport {
     /// Names of the actors that it hosted.
     pub actors: Vec<String>,
     /// Host name of its machine, as the process sees it.
-    pub host: String,
+    pub hostname: String,
     /// Its process id there.
     pub pid: u32,
     /// Largest clock error against the hub, in nanoseconds, by a bound that is measured on joining and every second; 0

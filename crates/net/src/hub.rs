@@ -171,8 +171,8 @@ pub struct ProcessState {
     /// Names of its actors.
     pub actors: Vec<String>,
     /// Host name of its machine, and its process id there.
-    pub host: String,
-    /// See `host`.
+    pub hostname: String,
+    /// See `hostname`.
     pub pid: u32,
     /// Its address.
     pub address: String,
@@ -395,7 +395,7 @@ impl<A: Live> Hub<A> {
             host.host(actor, seated.incarnation);
         }
         stage.processes.borrow_mut().push(Process {
-            join: Join { host: usage::host_name(), pid: std::process::id(), ..Join::default() },
+            join: Join { hostname: usage::hostname(), pid: std::process::id(), ..Join::default() },
             peer: Peer { sender: host.me(), address: String::new() },
             outbox: Rc::default(),
             standing: Standing::Ready,
@@ -485,7 +485,7 @@ impl<A: Live> HubState<A> {
     fn status(&self) -> ClusterStatus {
         let shown = |process: &Process| ProcessState {
             actors: self.names(&process.peer.sender),
-            host: process.join.host.clone(),
+            hostname: process.join.hostname.clone(),
             pid: process.join.pid,
             address: process.peer.address.clone(),
             connected: process.standing == Standing::Ready,
@@ -658,7 +658,7 @@ impl<A: Live> HubState<A> {
     fn seat(&self, join: &Join, process: ProcessId) -> Result<Vec<Assigned>, Refusal> {
         // A process from the machine of a lost one, or one that names its actors, replaces it.
         let wants = |lost: &Process| {
-            lost.join.host == join.host && lost.join.names == join.names
+            lost.join.hostname == join.hostname && lost.join.names == join.names
                 || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
         };
         let mut lost = self.lost_ones(wants);
@@ -740,7 +740,7 @@ impl<A: Live> HubState<A> {
                 worked.retain(|it| process.peer.sender.actors.iter().any(|seated| seated.actor == it.actor));
                 process.report = Some(ProcessReport {
                     actors: self.names(&process.peer.sender),
-                    host: process.join.host.clone(),
+                    hostname: process.join.hostname.clone(),
                     pid: process.join.pid,
                     worked,
                     trace_error: report.trace_error.map(brief),
@@ -953,7 +953,7 @@ impl<A: Live> Admission for HubState<A> {
         }
         let is_known = |known: &Process| {
             matches!(known.standing, Standing::Ready | Standing::Lost | Standing::Returning)
-                && (&known.join.role, &known.join.host, known.join.pid) == (&join.role, &join.host, join.pid)
+                && (&known.join.role, &known.join.hostname, known.join.pid) == (&join.role, &join.hostname, join.pid)
         };
         if let Some((id, known)) = same.filter(|(_, known)| is_known(known) && known.report.is_none()) {
             known.standing = Standing::Returning;

@@ -110,7 +110,7 @@ pub async fn join<A: Live>(
     let boot_id = new_boot_id();
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
-    let join = Join { boot_id, host: usage::host_name(), pid: std::process::id(), address, ..join };
+    let join = Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join };
     let (listener, clock) = (listener.into_std()?, Some(Clock::start()));
     let mut member = Member { hub, credentials, join, listener, leaving, clock, on_stage: None };
     let mut rng = Rng::keyed(boot_id, 0, 2);
@@ -522,7 +522,7 @@ where
     }
     ProcessReport {
         actors: names,
-        host: usage::host_name(),
+        hostname: usage::hostname(),
         pid: std::process::id(),
         clock_error_ns: 0,
         clock: Vec::new(),

@@ -15,6 +15,6 @@ pub(crate) fn processor_ns() -> u64 {
 }
 
 /// Host name of the machine.
-pub(crate) fn host_name() -> String {
+pub(crate) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -424,7 +424,7 @@ function nodes() {
       el('b', { title: node.name }, short(node.name, 18)), ' ',
       isUp ? el('span', { class: silent ? 'bad' : 'mut' }, silent ? 'silent' : 'up') : el('span', { class: 'bad' }, '✕ ' + node.state),
       el('div', null, isUp ? `${node.instances} instances` : `since ${seconds(Number((seen[node.name] ?? 0).toFixed(1)))}`),
-      process_ ? el('code', null, `${short(process_.host, 14)} ${process_.pid}`) : null);
+      process_ ? el('code', null, `${short(process_.hostname, 14)} ${process_.pid}`) : null);
   }), order.length > 60 ? el('div', null, `and ${order.length - 60} more`) : null);
 }
 

@@ -23,7 +23,7 @@ const LATE_SHARE_MAX: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratorProcess {
     /// Its machine's name.
-    pub host: String,
+    pub hostname: String,
     /// Its number there.
     pub pid: u32,
     /// Indexes of the loads.
@@ -32,7 +32,7 @@ pub struct GeneratorProcess {
 
 impl GeneratorProcess {
     fn in_words(&self) -> String {
-        format!("process {} on {}", self.pid, self.host)
+        format!("process {} on {}", self.pid, self.hostname)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
             let mut tally = Tally { offered: 100, ..Tally::default() };
             (0..100 - late).for_each(|_| tally.lag.record(Span::from_millis(90)));
             (0..late).for_each(|_| tally.lag.record(Span::from_millis(250)));
-            let process = GeneratorProcess { host: "here".into(), pid: 7, loads: vec![0] };
+            let process = GeneratorProcess { hostname: "here".into(), pid: 7, loads: vec![0] };
             Measured { tallies: vec![vec![tally]], generators: vec![process], ..Measured::default() }
         };
         assert_eq!(too_late(0, &experiment, &sent(1)), None);

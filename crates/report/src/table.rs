@@ -29,7 +29,7 @@ pub const COLUMNS: usize = 80;
 
 /// Style of a piece of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Look {
+pub enum Style {
     /// Plain.
     #[default]
     Plain,
@@ -51,15 +51,15 @@ impl Paint {
         if self.ascii { '~' } else { '…' }
     }
 
-    /// The text in this look.
-    pub fn on(self, look: Look, text: &str) -> String {
-        let code = match look {
-            Look::Plain => return text.into(),
-            Look::Bold => "1",
-            Look::Dim => "2",
-            Look::Good => "32",
-            Look::Warn => "33",
-            Look::Bad => "31",
+    /// The text in this style.
+    pub fn on(self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Plain => return text.into(),
+            Style::Bold => "1",
+            Style::Dim => "2",
+            Style::Good => "32",
+            Style::Warn => "33",
+            Style::Bad => "31",
         };
         if self.coloured && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
     }
@@ -67,27 +67,27 @@ impl Paint {
 
 /// A text in a column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
+pub struct TableCell {
     text: String,
-    look: Look,
+    style: Style,
 }
 
-impl<T: Into<String>> From<T> for Cell {
+impl<T: Into<String>> From<T> for TableCell {
     fn from(text: T) -> Self {
-        Cell::new(text, Look::Plain)
+        TableCell::new(text, Style::Plain)
     }
 }
 
-impl Cell {
-    /// A text that looks like this, on one line.
-    pub fn new(text: impl Into<String>, look: Look) -> Self {
+impl TableCell {
+    /// A text in this style, on one line.
+    pub fn new(text: impl Into<String>, style: Style) -> Self {
         let text = text.into();
         // Escaped as on the terminal, since columns are counted in the shown text.
         let text = match printable(&text) {
             Cow::Borrowed(_) if !text.contains(['\n', '\t']) => text,
             clean => clean.replace(['\n', '\t'], " "),
         };
-        Cell { text, look }
+        TableCell { text, style }
     }
 }
 
@@ -99,7 +99,7 @@ impl Cell {
 #[derive(Clone, Debug)]
 pub struct Table {
     headings: Vec<Cow<'static, str>>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<TableCell>>,
     /// Headings of columns that may be left out, the first first.
     spare: &'static [&'static str],
 }
@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// Adds a row.
-    pub fn row(&mut self, cells: impl Into<Vec<Cell>>) {
+    pub fn row(&mut self, cells: impl Into<Vec<TableCell>>) {
         let cells = cells.into();
         debug_assert_eq!(cells.len(), self.headings.len());
         self.rows.push(cells);
@@ -132,7 +132,7 @@ impl Table {
 
     /// Removes the columns, except the first, in which every cell is empty or one of `empty`.
     pub fn without_empty_columns(mut self, empty: &[&str]) -> Self {
-        let said = |rows: &[Vec<Cell>], column: usize| {
+        let said = |rows: &[Vec<TableCell>], column: usize| {
             rows.iter().any(|row| !row[column].text.is_empty() && !empty.contains(&row[column].text.as_str()))
         };
         for column in (1..self.headings.len()).rev() {
@@ -214,8 +214,8 @@ impl Table {
 
     fn draw(&self, paint: Paint, widths: &[usize], below: bool) -> String {
         let mut out = String::new();
-        let headings = self.headings.iter().map(|heading| Cell::new(heading.trim_start_matches('<'), Look::Dim));
-        let headings: Vec<Cell> = headings.collect();
+        let headings = self.headings.iter().map(|heading| TableCell::new(heading.trim_start_matches('<'), Style::Dim));
+        let headings: Vec<TableCell> = headings.collect();
         let last = widths.len() - 1;
         let indent = match below {
             true => BELOW,
@@ -253,14 +253,14 @@ impl Table {
                 let (before, after) = if is_left { (0, pad) } else { (pad, 0) };
                 // Not by a width in `format!`: it panics above 65,535, and a cell may hold what another program sent.
                 line.extend(std::iter::repeat_n(' ', gap + before));
-                line += &paint.on(cell.look, &text);
+                line += &paint.on(cell.style, &text);
                 gap = after + 2;
             }
             out += &line;
             out.push('\n');
             for line in more {
                 out.extend(std::iter::repeat_n(' ', indent));
-                out += &paint.on(row[last].look, &line);
+                out += &paint.on(row[last].style, &line);
                 out.push('\n');
             }
         }
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn figures_are_aligned_to_the_right_and_no_line_ends_in_spaces() {
         let mut table = Table::new(["<name", "n", "<how"]);
-        table.row(["a".into(), "1,000".into(), Cell::new("well", Look::Good)]);
+        table.row(["a".into(), "1,000".into(), TableCell::new("well", Style::Good)]);
         table.row(["longer".into(), "1".into(), "".into()]);
         let text = "  name        n  how\n  a       1,000  well\n  longer      1\n";
         assert_eq!(table.render(Paint::default()), text);

@@ -3,7 +3,7 @@
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::{CheckReport, ClosedEstimate, LoadEstimate, check};
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{count, number, plural, rate, text};
 
 use super::{Source, exact};
@@ -63,7 +63,7 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
     let mut out = text::intention(experiment, false, paint);
     let mut section = |title: &str, beside: &str, body: String| {
         if !body.is_empty() {
-            out += &format!("\n{}  {}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
+            out += &format!("\n{}  {}\n{body}", paint.on(Style::Bold, title), paint.on(Style::Dim, beside));
         }
     };
     section("Size", "of a simulated run without a trace", size(findings));
@@ -80,10 +80,10 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
     for warning in findings.warnings.iter().take(ROWS_MAX) {
         let place = warning.line.map_or_else(String::new, |line| format!("{}:{line}: ", source.file.display()));
         let text = paragraph("warning: ", &format!("{place}{}", warning.message), 2, WIDTH);
-        out += &text.replacen("warning:", &paint.on(Look::Warn, "warning:"), 1);
+        out += &text.replacen("warning:", &paint.on(Style::Warn, "warning:"), 1);
     }
     match findings.warnings.len() {
-        0 => out += &format!("{}\n", paint.on(Look::Good, "nothing to warn of")),
+        0 => out += &format!("{}\n", paint.on(Style::Good, "nothing to warn of")),
         n => more(&mut out, n),
     }
     out
@@ -109,7 +109,7 @@ fn situations(findings: &CheckReport, paint: Paint) -> String {
     let known = || findings.situations.iter().filter(|it| it.first.is_some());
     for situation in known().take(ROWS_MAX) {
         let Some(full) = &situation.first else { continue };
-        let look = if situation.offered >= full.rate { Look::Bad } else { Look::Plain };
+        let style = if situation.offered >= full.rate { Style::Bad } else { Style::Plain };
         let name = match full.version {
             Some(version) => format!("{} v{version}", short(&full.name, 12)),
             None => short(&full.name, 16),
@@ -125,7 +125,7 @@ fn situations(findings: &CheckReport, paint: Paint) -> String {
             name.into(),
             full.of.into(),
             instances.into(),
-            Cell::new(rate(full.rate), look),
+            TableCell::new(rate(full.rate), style),
             rate(situation.offered).into(),
         ]);
     }
@@ -154,12 +154,12 @@ fn nodes(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["<node", "cores", "in use", "utilisation"]);
     for node in nodes.iter().take(NODES_MAX) {
         let utilisation = node.busy / node.cores;
-        let look = if utilisation >= 1.0 { Look::Bad } else { Look::Plain };
+        let style = if utilisation >= 1.0 { Style::Bad } else { Style::Plain };
         table.row([
             short(&node.name, 30).into(),
             number(node.cores).into(),
             number(node.busy).into(),
-            Cell::new(format!("{:.1}%", utilisation * 100.0), look),
+            TableCell::new(format!("{:.1}%", utilisation * 100.0), style),
         ]);
     }
     let mut out = table.render(paint);
@@ -216,10 +216,10 @@ fn services(findings: &CheckReport, paint: Paint) -> String {
         services.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation));
     }
     for service in services.iter().take(ROWS_MAX) {
-        let look = match service.utilisation {
-            u if u >= 1.0 => Look::Bad,
-            u if u >= 0.8 => Look::Warn,
-            _ => Look::Plain,
+        let style = match service.utilisation {
+            u if u >= 1.0 => Style::Bad,
+            u if u >= 0.8 => Style::Warn,
+            _ => Style::Plain,
         };
         table.row([
             service.name.as_str().into(),
@@ -228,8 +228,8 @@ fn services(findings: &CheckReport, paint: Paint) -> String {
             rate(service.rate).into(),
             seconds(service.slot_time).into(),
             match service.utilisation.is_finite() {
-                true => Cell::new(format!("{:.1}%", service.utilisation * 100.0), look),
-                false => Cell::new("no slots", look),
+                true => TableCell::new(format!("{:.1}%", service.utilisation * 100.0), style),
+                false => TableCell::new("no slots", style),
             },
         ]);
     }
@@ -243,8 +243,8 @@ fn loads(findings: &CheckReport, paint: Paint) -> String {
     for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
             load.name.as_str().into(),
-            Cell::from(format!("{}{}", if is_bound(load) { "<= " } else { "" }, rate(load.rate))),
-            Cell::from(format!("{}{}", if load.is_exact { "" } else { "<= " }, exact(load.visits, 3))),
+            TableCell::from(format!("{}{}", if is_bound(load) { "<= " } else { "" }, rate(load.rate))),
+            TableCell::from(format!("{}{}", if load.is_exact { "" } else { "<= " }, exact(load.visits, 3))),
             format!("{}%", exact(load.errors * 100.0, 2)).into(),
             seconds(load.unloaded).into(),
             seconds(load.worst).into(),
@@ -311,10 +311,10 @@ fn rollouts(findings: &CheckReport, paint: Paint) -> String {
 fn gains(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["<operation", "rate", "delay", "stable below", "no overshoot up to"]);
     for gain in findings.gains.iter().take(ROWS_MAX) {
-        let look = if gain.rate >= gain.bound { Look::Bad } else { Look::Plain };
+        let style = if gain.rate >= gain.bound { Style::Bad } else { Style::Plain };
         table.row([
             format!("{} {}", gain.verb, gain.service).into(),
-            Cell::new(exact(gain.rate, 6), look),
+            TableCell::new(exact(gain.rate, 6), style),
             format!("{} step{}", gain.delay, if gain.delay == 1 { "" } else { "s" }).into(),
             exact(gain.bound, 6).into(),
             exact(gain.fastest, 6).into(),

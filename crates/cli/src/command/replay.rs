@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meshsim_actor::{ActorId, Span};
 use meshsim_mesh::{Msg, Tick};
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::{count, plural};
 use meshsim_trace::replay::{Difference, ReplayReport};
 use meshsim_trace::{Header, ReadError};
@@ -116,23 +116,23 @@ impl Args {
             .collect();
         let is_partial =
             !absent.is_empty() || !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
-        let (outcome, look) = match &end {
-            End::Whole if is_partial => ("the same up to the end of each part", Look::Warn),
-            End::Whole => ("the same", Look::Good),
-            End::CutShort => ("the same so far, cut short", Look::Warn),
-            End::Unreadable(_) => ("the same up to the unreadable part", Look::Warn),
-            End::Differs(_) => ("differs", Look::Bad),
+        let (outcome, style) = match &end {
+            End::Whole if is_partial => ("the same up to the end of each part", Style::Warn),
+            End::Whole => ("the same", Style::Good),
+            End::CutShort => ("the same so far, cut short", Style::Warn),
+            End::Unreadable(_) => ("the same up to the unreadable part", Style::Warn),
+            End::Differs(_) => ("differs", Style::Bad),
         };
         let paint = screen.paint();
         let secs = took.as_secs_f64();
         let pace = format!("{}, {}", Span::from_secs_f64(secs), per_second(report.inputs as f64 / secs.max(1e-9)));
-        let mut text = format!("{}: {}\n", paint.on(look, outcome), compared(&report));
+        let mut text = format!("{}: {}\n", paint.on(style, outcome), compared(&report));
         text += &stopped(&header, &report);
         text += &missing(&header, &absent);
         if let End::Differs(difference) = &end {
             text += &shown(&source, &header, difference)?;
         }
-        text += &format!("{}\n", paint.on(Look::Dim, &pace));
+        text += &format!("{}\n", paint.on(Style::Dim, &pace));
         screen.print(&text)?;
         match end {
             End::Whole if is_partial => Ok(Exit::Unknown),

@@ -10,7 +10,7 @@ use meshsim_experiment::check::check;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::news::Told;
 use meshsim_mesh::{Mesh, MeshActor};
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::{SoFar, count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_study::plan::{Plan, Varied};
@@ -111,7 +111,7 @@ impl Args {
             count(events),
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
-        let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
+        let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Style::Dim, &pace)));
         let ended = FinishedRun { outcome, has_trace, processes: None, until_stopped: false, remarks };
         output::publish(&experiment, folder, ended, &self.output, screen)
     }

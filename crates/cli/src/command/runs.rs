@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use meshsim_experiment::differences;
-use meshsim_report::table::{Cell, Look, Table};
+use meshsim_report::table::{TableCell, Style, Table};
 use meshsim_report::{Outcome, Summary, number};
 use meshsim_study::{journal, store};
 
@@ -118,7 +118,7 @@ impl Args {
         }
         let mut table = Table::new(["<run", "lasted", "<SLO", "age", "<", "<settings"]);
         for run in &listed {
-            let outcome = if run.slos == 0 { Cell::new("-", Look::Dim) } else { run.outcome.cell() };
+            let outcome = if run.slos == 0 { TableCell::new("-", Style::Dim) } else { run.outcome.cell() };
             let name = Path::new(&run.run).file_name().unwrap_or_default().to_string_lossy().into_owned();
             let lasted = format!("{}s{}", number(run.reached_s), if run.cut_short { " (cut)" } else { "" });
             let trace = if run.has_trace { "trace" } else { "" };
@@ -201,9 +201,9 @@ fn table_of_studies(studies: &[ListedStudy]) -> Table {
     for study in studies {
         let name = Path::new(&study.study).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = match study.of {
-            Some(of) if of == study.runs => Cell::from(of.to_string()),
-            Some(of) => Cell::new(format!("{} of {of}", study.runs), Look::Warn),
-            None => Cell::new(format!("{} so far", study.runs), Look::Warn),
+            Some(of) if of == study.runs => TableCell::from(of.to_string()),
+            Some(of) => TableCell::new(format!("{} of {of}", study.runs), Style::Warn),
+            None => TableCell::new(format!("{} so far", study.runs), Style::Warn),
         };
         table.row([name.into(), runs, age(study.age_s).into(), study.varied.join(", ").into()]);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use meshsim_actor::Span;
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::verify::Verified;
 use meshsim_report::{count, number, plural};
 use meshsim_search::campaign::{Broken, Campaign, CampaignError, Found, SEEDS_FOR_RARE, search, try_seed};
@@ -200,8 +200,8 @@ fn findings<'a>(found: &'a Found, written: Option<&std::path::Path>) -> Findings
 fn rare_events(found: &Found, paint: Paint) -> String {
     let mut table = Table::new(["<rare event", "times"]);
     for (event, times) in Rare::ALL.iter().zip(&found.rare) {
-        let look = if *times == 0 { Look::Warn } else { Look::Plain };
-        table.row([event.as_str().into(), Cell::new(count(*times), look)]);
+        let style = if *times == 0 { Style::Warn } else { Style::Plain };
+        table.row([event.as_str().into(), TableCell::new(count(*times), style)]);
     }
     table.render(paint)
 }
@@ -221,9 +221,9 @@ fn verdict(found: &Found, paint: Paint) -> String {
     );
     let missing = found.missing();
     let result = match &found.broken {
-        Some(broken) => paint.on(Look::Bad, &format!("seed {} breaks a rule", broken.seed)),
-        None if found.seeds == found.vacuous => paint.on(Look::Warn, "no seed says anything"),
-        None if missing.is_empty() => paint.on(Look::Good, "no rule is broken"),
+        Some(broken) => paint.on(Style::Bad, &format!("seed {} breaks a rule", broken.seed)),
+        None if found.seeds == found.vacuous => paint.on(Style::Warn, "no seed says anything"),
+        None if missing.is_empty() => paint.on(Style::Good, "no rule is broken"),
         None => {
             let events = match missing.len() {
                 1 => "1 rare event".into(),
@@ -231,7 +231,7 @@ fn verdict(found: &Found, paint: Paint) -> String {
             };
             let enough = if found.lacks_events() { "" } else { ", in too few seeds to count on it" };
             let result = format!("no rule is broken, and {events} never happened{enough}");
-            paint.on(if enough.is_empty() { Look::Bad } else { Look::Warn }, &result)
+            paint.on(if enough.is_empty() { Style::Bad } else { Style::Warn }, &result)
         }
     };
     format!("\n{tried}\n{result}\n")

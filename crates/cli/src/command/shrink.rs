@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use meshsim_experiment::{Experiment, fault_in_words};
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::verify::Verified;
 use meshsim_report::wrap::wrapped;
 use meshsim_report::{count, plural};
@@ -176,7 +176,7 @@ fn again(folder: &Path, has_trace: bool, paint: Paint) -> String {
     let mut text = format!("\n  again    meshsim run {} --trace\n", found::file(folder));
     if has_trace {
         text += &format!("  check    meshsim verify {}\n", folder.display());
-        text += &format!("  {}\n", paint.on(Look::Dim, &format!("diagram  {}", folder.join(DIAGRAM).display())));
+        text += &format!("  {}\n", paint.on(Style::Dim, &format!("diagram  {}", folder.join(DIAGRAM).display())));
     }
     text
 }

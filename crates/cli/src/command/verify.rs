@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::Time;
 use meshsim_mesh::{Msg, Tick};
-use meshsim_report::table::Look;
+use meshsim_report::table::Style;
 use meshsim_report::verify::{Verified, Verifier, text};
 use meshsim_report::{count, plural};
 use meshsim_trace::Record;
@@ -89,8 +89,8 @@ impl Args {
         } else {
             let paint = screen.paint();
             let verdict = match broken {
-                0 => paint.on(Look::Good, &format!("all {} rules hold", verified.len())),
-                _ => paint.on(Look::Bad, &format!("{} of {} rules are broken", count(broken as u64), verified.len())),
+                0 => paint.on(Style::Good, &format!("all {} rules hold", verified.len())),
+                _ => paint.on(Style::Bad, &format!("{} of {} rules are broken", count(broken as u64), verified.len())),
             };
             let head = format!("{}: {verdict}, over {}\n", source.label, plural(records, "record"));
             screen.print(&(head + &text(&verified, &source.label, paint)))?;

@@ -7,7 +7,7 @@
 
 use meshsim_actor::{Fate, MachineAction};
 use meshsim_experiment::printable;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::wrap::shortened;
 use meshsim_trace::Entry;
 use meshsim_trace::export::kind;
@@ -40,7 +40,7 @@ impl<'a> Lines<'a> {
     pub(crate) fn heading(&self) -> String {
         let width = self.actor_width;
         self.paint
-            .on(Look::Dim, &format!("{:>7} {:>7} {:>11}  {:width$}  what", "record", "cause", "time (s)", "actor"))
+            .on(Style::Dim, &format!("{:>7} {:>7} {:>11}  {:width$}  what", "record", "cause", "time (s)", "actor"))
     }
 
     /// One record.
@@ -54,7 +54,7 @@ impl<'a> Lines<'a> {
         let what = what(item, self.names);
         let text = format!("{:>7} {cause:>7} {time:>11}  {actor:width$}  {what}", record.seq);
         let text = cut(&printable(&text), self.width.unwrap_or(usize::MAX));
-        self.paint.on(look(item), text.trim_end())
+        self.paint.on(style(item), text.trim_end())
     }
 }
 
@@ -64,21 +64,21 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 }
 
 /// Style of the line of a record on a terminal.
-pub(crate) fn look(item: &Item) -> Look {
+pub(crate) fn style(item: &Item) -> Style {
     match &item.record.entry {
-        Entry::Fate(_, Fate::Lost(_)) => Look::Bad,
-        Entry::Power(MachineAction::Crash | MachineAction::Wipe) => Look::Bad,
+        Entry::Fate(_, Fate::Lost(_)) => Style::Bad,
+        Entry::Power(MachineAction::Crash | MachineAction::Wipe) => Style::Bad,
         Entry::Note { what, .. } if matches!(&**what, "refuse" | "refused" | "violation" | "alarm" | "dead") => {
-            Look::Bad
+            Style::Bad
         }
         Entry::Deliver(_) | Entry::Send { .. } if item.sent().is_some_and(|sent| sent.about.failure.is_some()) => {
-            Look::Bad
+            Style::Bad
         }
-        Entry::Fate(_, Fate::Duplicate(..) | Fate::Hold(_)) | Entry::Power(_) => Look::Warn,
-        Entry::Deliver(_) if item.is_late || item.derived.copy > 0 => Look::Warn,
-        Entry::Arm { .. } | Entry::Fire(_) | Entry::Disarm(_) => Look::Dim,
-        Entry::Note { .. } => Look::Good,
-        _ => Look::Plain,
+        Entry::Fate(_, Fate::Duplicate(..) | Fate::Hold(_)) | Entry::Power(_) => Style::Warn,
+        Entry::Deliver(_) if item.is_late || item.derived.copy > 0 => Style::Warn,
+        Entry::Arm { .. } | Entry::Fire(_) | Entry::Disarm(_) => Style::Dim,
+        Entry::Note { .. } => Style::Good,
+        _ => Style::Plain,
     }
 }
 

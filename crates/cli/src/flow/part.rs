@@ -6,7 +6,7 @@ use std::path::Path;
 use meshsim_actor::ActorId;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::plural;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_trace::{Entry, Record};
 
 use super::line::{Lines, cut};
@@ -67,7 +67,7 @@ fn parted(
     let mut text = format!("{} are the same in both; then they part\n", plural(same, "record"));
     text += &format!("{}\n", lines(0).heading());
     for (at, (name, item)) in ["A", "B"].into_iter().zip(pair).enumerate() {
-        text += &format!("{}  {}\n", paint.on(Look::Bold, name), sources[at].label);
+        text += &format!("{}  {}\n", paint.on(Style::Bold, name), sources[at].label);
         text += &match item {
             Some(item) => format!("{}\n", lines(at).line(item)),
             None => "        nothing more\n".into(),

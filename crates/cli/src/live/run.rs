@@ -8,7 +8,7 @@ use meshsim_experiment::Experiment;
 use meshsim_gateway::{GatewayListener, RunningServer};
 use meshsim_mesh::Mesh;
 use meshsim_net::{ClockSample, ClusterStatus, Phase, ProcessReport};
-use meshsim_report::table::{Look, Paint, Table};
+use meshsim_report::table::{Style, Paint, Table};
 use meshsim_report::{count, span};
 use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
 use serde_json::json;
@@ -166,7 +166,7 @@ fn live_json(performed: &Performed) -> Result<Vec<u8>, Error> {
     let process = |report: &ProcessReport| {
         json!({
             "actors": report.actors,
-            "host": report.host,
+            "hostname": report.hostname,
             "pid": report.pid,
             "clock_error_ns": report.clock_error_ns,
             "clock": report.clock.iter().map(clock_sample).collect::<Vec<_>>(),
@@ -188,7 +188,7 @@ const LISTED_MAX: usize = 12;
 
 fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String {
     // In a cluster of containers the machine is the container; on one machine it goes without saying.
-    let is_one_machine = processes.windows(2).all(|pair| pair[0].host == pair[1].host);
+    let is_one_machine = processes.windows(2).all(|pair| pair[0].hostname == pair[1].hostname);
     let mut table =
         Table::new(["<process", "<machine", "pid", "processor time", "memory", "clock error", "sent", "delivered"]);
     for report in processes.iter().take(LISTED_MAX) {
@@ -212,7 +212,7 @@ fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String
         };
         table.row([
             name.into(),
-            if is_one_machine { "" } else { report.host.as_str() }.into(),
+            if is_one_machine { "" } else { report.hostname.as_str() }.into(),
             report.pid.to_string().into(),
             span(Some(report.processor_ns)).into(),
             format!("{:.1} MB", report.memory_peak_bytes as f64 / 1e6).into(),
@@ -222,18 +222,18 @@ fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String
         ]);
     }
     let mut out =
-        format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
+        format!("{}\n{}", paint.on(Style::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
     if processes.len() > LISTED_MAX {
         let more = format!("  and {} more, in live.json\n", count((processes.len() - LISTED_MAX) as u64));
-        out += &paint.on(Look::Dim, &more);
+        out += &paint.on(Style::Dim, &more);
     }
     for name in lost {
-        out += &format!("  {}\n", paint.on(Look::Warn, &format!("{name} was lost, and what it measured with it")));
+        out += &format!("  {}\n", paint.on(Style::Warn, &format!("{name} was lost, and what it measured with it")));
     }
     let slept = processes.iter().fold(0_u64, |sum, report| sum.saturating_add(report.slept_instead));
     if slept > 0 {
         let text = format!("{} pieces of work were slept instead of burnt: too many waited", count(slept));
-        out += &format!("  {}\n", paint.on(Look::Warn, &text));
+        out += &format!("  {}\n", paint.on(Style::Warn, &text));
     }
     out + "\n"
 }

@@ -2,7 +2,7 @@
 //!
 //! A fault of some of the instances concerns their share of the requests, as if the balancer spread them evenly.
 
-use meshsim_actor::{Dist, Impediment, Side};
+use meshsim_actor::{Dist, ImpairmentKind, Side};
 use meshsim_fault::Service as ServiceFault;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::Share;
@@ -22,7 +22,7 @@ pub(super) struct Hit {
     caller: Option<Option<u16>>,
     /// Share of the service's instances, of the version if there is one.
     pub(super) share: f64,
-    pub(super) effect: Impediment,
+    pub(super) effect: ImpairmentKind,
 }
 
 impl Hit {
@@ -71,7 +71,7 @@ impl Hit {
 pub(super) fn stretch(hits: &[Hit], service: usize, endpoint: usize, version: u32) -> f64 {
     let hits = hits.iter().filter(|hit| hit.serves(service, endpoint, version));
     hits.fold(1.0, |all, hit| match hit.effect {
-        Impediment::Speed(speed) => all * (1.0 - hit.share + hit.share / speed),
+        ImpairmentKind::Speed(speed) => all * (1.0 - hit.share + hit.share / speed),
         _ => all,
     })
 }
@@ -80,7 +80,7 @@ pub(super) fn stretch(hits: &[Hit], service: usize, endpoint: usize, version: u3
 pub(super) fn slots(hits: &[Hit], service: usize, slots: f64) -> f64 {
     let hits = hits.iter().filter(|hit| hit.caller.is_none() && hit.service == service);
     hits.fold(1.0, |all, hit| match hit.effect {
-        Impediment::Slots(share) => {
+        ImpairmentKind::Slots(share) => {
             let left = (slots * share).round().max(1.0) / slots.max(1.0);
             all * (1.0 - hit.share + hit.share * left)
         }
@@ -102,7 +102,7 @@ pub(super) fn call(hits: &[Hit], caller: Option<usize>, (service, endpoint): (us
 pub(super) fn withheld(hits: &[Hit], caller: Option<usize>, (service, endpoint): (usize, usize)) -> f64 {
     let hits = hits.iter().filter(|hit| hit.calls(caller, service, endpoint));
     1.0 - hits.fold(1.0, |all, hit| match hit.effect {
-        Impediment::Errors(share) | Impediment::Refuse(share) | Impediment::Hang(share) => all * (1.0 - share),
+        ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) | ImpairmentKind::Hang(share) => all * (1.0 - share),
         _ => all,
     })
 }
@@ -110,13 +110,13 @@ pub(super) fn withheld(hits: &[Hit], caller: Option<usize>, (service, endpoint):
 impl Hit {
     fn apply(&self, profile: &mut Profile, is_served: bool) {
         match &self.effect {
-            Impediment::Errors(share) if is_served => fail(profile, self.share * share, None),
+            ImpairmentKind::Errors(share) if is_served => fail(profile, self.share * share, None),
             // Those that are refused, or fail before they are sent, take no time.
-            Impediment::Errors(share) | Impediment::Refuse(share) => fail(profile, self.share * share, Some(0.0)),
-            Impediment::Latency(added) => later(profile, self.share, added),
+            ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) => fail(profile, self.share * share, Some(0.0)),
+            ImpairmentKind::Latency(added) => later(profile, self.share, added),
             // The time of those that hang has no closed form here: their callers' timeouts decide it.
-            Impediment::Hang(share) => fail(profile, self.share * share, None),
-            Impediment::Slots(_) | Impediment::Speed(_) => {}
+            ImpairmentKind::Hang(share) => fail(profile, self.share * share, None),
+            ImpairmentKind::Slots(_) | ImpairmentKind::Speed(_) => {}
         }
     }
 }

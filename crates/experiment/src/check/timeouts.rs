@@ -1,6 +1,6 @@
 //! Timeouts that can never be met, missing ones, and binding retry budgets.
 
-use meshsim_actor::{Impediment, Side, Span};
+use meshsim_actor::{ImpairmentKind, Side, Span};
 use meshsim_fault::FaultKind;
 use meshsim_mesh::model::ScriptStep;
 
@@ -137,7 +137,7 @@ fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         FaultKind::Partition(partition) => !partition.hold,
         // A call that hangs at its caller is never sent.
         FaultKind::Service(it) => {
-            matches!(it.impairment.effect, Impediment::Hang(share) if share > 0.0)
+            matches!(it.impairment.effect, ImpairmentKind::Hang(share) if share > 0.0)
                 && it.impairment.subject.side != Side::Served
         }
         FaultKind::Crash(_) | FaultKind::Wipe(_) | FaultKind::Bandwidth(_) => true,

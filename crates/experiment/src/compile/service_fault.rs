@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Impairment, Impediment, Rng, Side, Subject, mix};
+use meshsim_actor::{ActorId, Impairment, ImpairmentKind, Rng, Side, Subject, mix};
 use meshsim_fault::{self as fault, ActorSet, FaultKind};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::coordinator::Layout;
@@ -54,14 +54,14 @@ fn key(it: &schema::ServiceFault, salt: u64) -> u64 {
 }
 
 /// The effects, each with a number of its own.
-fn effects(it: &schema::ServiceFault, place: Location, reporter: &mut Reporter) -> Vec<(u64, Impediment)> {
+fn effects(it: &schema::ServiceFault, place: Location, reporter: &mut Reporter) -> Vec<(u64, ImpairmentKind)> {
     let shares = [
-        (0, it.errors.map(|share| Impediment::Errors(share.0))),
-        (1, it.latency.clone().map(Impediment::Latency)),
-        (2, it.hang.map(|share| Impediment::Hang(share.0))),
-        (3, it.refuse.map(|share| Impediment::Refuse(share.0))),
-        (4, it.slots.map(|share| Impediment::Slots(share.value.0))),
-        (5, it.speed.map(|speed| Impediment::Speed(speed.value.0))),
+        (0, it.errors.map(|share| ImpairmentKind::Errors(share.0))),
+        (1, it.latency.clone().map(ImpairmentKind::Latency)),
+        (2, it.hang.map(|share| ImpairmentKind::Hang(share.0))),
+        (3, it.refuse.map(|share| ImpairmentKind::Refuse(share.0))),
+        (4, it.slots.map(|share| ImpairmentKind::Slots(share.value.0))),
+        (5, it.speed.map(|speed| ImpairmentKind::Speed(speed.value.0))),
     ];
     let effects: Vec<_> =
         shares.into_iter().filter_map(|(number, effect)| effect.map(|effect| (number, effect))).collect();

@@ -4,7 +4,7 @@ use crate::compare::history::{DecidedStep, History, OperationName};
 use crate::compare::noise::Difference;
 use crate::compare::{Comparison, Figure, Figures, OperationComparison, letter};
 use crate::show::{count, number, percent, plural, seconds, span};
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// Runs beside the base that fit into the width; more are shown in further tables.
 const BESIDE_MAX: usize = 3;
@@ -29,8 +29,8 @@ pub fn text(comparison: &Comparison, all: bool, paint: Paint) -> String {
         ] {
             if !body.is_empty() {
                 let gap = if beside.is_empty() { "" } else { "  " };
-                let beside = paint.on(Look::Dim, &format!("{gap}{beside}{title}"));
-                out += &format!("\n{}{beside}\n{body}", paint.on(Look::Bold, heading));
+                let beside = paint.on(Style::Dim, &format!("{gap}{beside}{title}"));
+                out += &format!("\n{}{beside}\n{body}", paint.on(Style::Bold, heading));
             }
         }
     }
@@ -48,20 +48,20 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
             of.seed.to_string().into(),
             seconds(of.reached_s).into(),
             of.outcome.cell(),
-            Cell::new(beside, Look::Dim),
+            TableCell::new(beside, Style::Dim),
         ]);
     }
     let runs = plural(comparison.runs.len() as u64, "run");
     let is_one = comparison.differences.iter().all(Vec::is_empty);
     let of = if is_one { "of one experiment" } else { "of different experiments" };
-    let mut out = format!("{}  {runs} {of}\n{}", paint.on(Look::Bold, name), table.render(paint));
+    let mut out = format!("{}  {runs} {of}\n{}", paint.on(Style::Bold, name), table.render(paint));
     for (run, differences) in (1..).zip(&comparison.differences) {
         for difference in differences {
-            out += &format!("  {}  {}\n", letter(run), paint.on(Look::Warn, difference));
+            out += &format!("  {}  {}\n", letter(run), paint.on(Style::Warn, difference));
         }
     }
     for remark in &comparison.remarks {
-        out += &format!("  {}\n", paint.on(Look::Warn, remark));
+        out += &format!("  {}\n", paint.on(Style::Warn, remark));
     }
     out
 }
@@ -69,7 +69,7 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
 /// Bounds of noise, and the number of differences beyond them.
 fn footing(comparison: &Comparison, paint: Paint) -> String {
     let (floor, z) = (percent(comparison.noise.floor), number(comparison.noise.standard_errors));
-    let mut out = format!("\n{}\n", paint.on(Look::Bold, "Noise"));
+    let mut out = format!("\n{}\n", paint.on(Style::Bold, "Noise"));
     for line in [
         format!("~ marks a difference that may be noise: at most {floor} of A (--noise), or in counts, percentiles"),
         format!("and settling times at most {z} standard errors. Counts a and b: {z} sqrt(a + b), as Poisson counts."),
@@ -79,15 +79,15 @@ fn footing(comparison: &Comparison, paint: Paint) -> String {
         ),
         "f: how much alike requests are that follow each other. Failures are taken as independent.".into(),
     ] {
-        out += &format!("  {}\n", paint.on(Look::Dim, &line));
+        out += &format!("  {}\n", paint.on(Style::Dim, &line));
     }
     let compared = plural(comparison.compared as u64, "difference");
-    let (text, look) = match comparison.beyond {
-        0 => (format!("none of {compared} is larger than noise"), Look::Good),
-        1 => (format!("1 of {compared} is larger than noise"), Look::Warn),
-        n => (format!("{} of {compared} are larger than noise", count(n as u64)), Look::Warn),
+    let (text, style) = match comparison.beyond {
+        0 => (format!("none of {compared} is larger than noise"), Style::Good),
+        1 => (format!("1 of {compared} is larger than noise"), Style::Warn),
+        n => (format!("{} of {compared} are larger than noise", count(n as u64)), Style::Warn),
     };
-    out + &format!("\n{}\n", paint.on(look, &text))
+    out + &format!("\n{}\n", paint.on(style, &text))
 }
 
 /// The base beside as many runs as fit.
@@ -108,31 +108,31 @@ impl Page<'_> {
     }
 
     /// Their cells.
-    fn cells(&self, figure: &Figure, show: fn(Option<u64>) -> String) -> Vec<Cell> {
+    fn cells(&self, figure: &Figure, show: fn(Option<u64>) -> String) -> Vec<TableCell> {
         let value = |run: usize| figure.values.get(run).copied().flatten();
         let difference = |run: usize| figure.differences.get(run - 1).copied().flatten();
         let mut cells = vec![show(value(0)).into()];
         if let [only] = self.beside {
             let found = difference(*only);
-            let look = found.map_or(Look::Plain, look);
-            cells.push(Cell::new(show(value(*only)), if look == Look::Dim { Look::Plain } else { look }));
+            let style = found.map_or(Style::Plain, style);
+            cells.push(TableCell::new(show(value(*only)), if style == Style::Dim { Style::Plain } else { style }));
             let absolute = found.map(|found| signed(found.absolute as f64, &show(Some(found.absolute.unsigned_abs()))));
             let share = found.and_then(|found| found.share).map(shown_share);
-            cells.push(Cell::new(absolute.unwrap_or_default(), look));
-            cells.push(Cell::new(share.unwrap_or_default(), look));
-            cells.push(Cell::new(found.map(verdict).unwrap_or_default(), look));
+            cells.push(TableCell::new(absolute.unwrap_or_default(), style));
+            cells.push(TableCell::new(share.unwrap_or_default(), style));
+            cells.push(TableCell::new(found.map(verdict).unwrap_or_default(), style));
             return cells;
         }
         for run in self.beside {
             let found = difference(*run);
-            let look = found.map_or(Look::Plain, look);
-            cells.push(Cell::new(show(value(*run)), if look == Look::Dim { Look::Plain } else { look }));
+            let style = found.map_or(Style::Plain, style);
+            cells.push(TableCell::new(show(value(*run)), if style == Style::Dim { Style::Plain } else { style }));
             let text = match found {
                 Some(found) if found.beyond => found.share.map_or_else(|| "more".into(), shown_share),
                 Some(found) if found.absolute != 0 => "~".into(),
                 _ => String::new(),
             };
-            cells.push(Cell::new(text, look));
+            cells.push(TableCell::new(text, style));
         }
         cells
     }
@@ -156,7 +156,7 @@ impl Page<'_> {
                 }
                 let show = if label.starts_with('p') { span } else { shown_count };
                 let label = if label == "offered" { offered } else { label };
-                let mut cells = vec![Cell::from(std::mem::take(&mut name)), label.into()];
+                let mut cells = vec![TableCell::from(std::mem::take(&mut name)), label.into()];
                 cells.extend(self.cells(figure, show));
                 table.row(cells);
             }
@@ -186,7 +186,7 @@ impl Page<'_> {
     }
 
     fn dim(&self, text: &str) -> String {
-        format!("  {}\n", self.paint.on(Look::Dim, text))
+        format!("  {}\n", self.paint.on(Style::Dim, text))
     }
 
     fn loads(&self) -> String {
@@ -236,22 +236,22 @@ impl Page<'_> {
     }
 
     /// The figure of each run in one cell; once, if it is the same.
-    fn side_by_side(&self, figure: &Figure) -> Cell {
+    fn side_by_side(&self, figure: &Figure) -> TableCell {
         let texts = self.runs().map(|run| shown_count(figure.values.get(run).copied().flatten())).collect();
         let found: Vec<_> = self.beside.iter().filter_map(|run| figure.differences.get(run - 1).copied()?).collect();
-        let look = if found.iter().any(|found| found.beyond) { Look::Warn } else { Look::Plain };
+        let style = if found.iter().any(|found| found.beyond) { Style::Warn } else { Style::Plain };
         let mut text = joined(texts);
-        if look == Look::Plain && found.iter().any(|found| found.absolute != 0) {
+        if style == Style::Plain && found.iter().any(|found| found.absolute != 0) {
             text += " ~";
         }
-        Cell::new(text, look)
+        TableCell::new(text, style)
     }
 
-    fn outcomes(&self, operation: &OperationComparison) -> Cell {
+    fn outcomes(&self, operation: &OperationComparison) -> TableCell {
         let outcome = |run: usize| operation.outcomes.get(run).cloned().flatten().unwrap_or_else(|| "-".into());
         let texts: Vec<String> = self.runs().map(outcome).collect();
         let differ = texts.iter().any(|text| *text != texts[0]);
-        Cell::new(joined(texts), if differ { Look::Warn } else { Look::Plain })
+        TableCell::new(joined(texts), if differ { Style::Warn } else { Style::Plain })
     }
 
     fn histories(&self) -> String {
@@ -263,7 +263,7 @@ impl Page<'_> {
         let steps = plural(history.same_steps as u64, "step");
         let operations = plural(history.same_operations as u64, "operation");
         let steps = match &history.first_step {
-            None => self.paint.on(Look::Good, &format!("the same {steps}")),
+            None => self.paint.on(Style::Good, &format!("the same {steps}")),
             Some(first) => {
                 let after = match history.same_steps {
                     0 => String::new(),
@@ -277,7 +277,7 @@ impl Page<'_> {
                         format!("step {number} differs: {}", first.fields.join(", "))
                     }
                 };
-                self.paint.on(Look::Warn, &format!("{after}{differs}"))
+                self.paint.on(Style::Warn, &format!("{after}{differs}"))
             }
         };
         let sequence = match &history.first_operation {
@@ -288,7 +288,7 @@ impl Page<'_> {
                 };
                 let text =
                     format!("the same {operations}, then {} where A has {}", name(&first.other), name(&first.base));
-                self.paint.on(Look::Warn, &text)
+                self.paint.on(Style::Warn, &text)
             }
         };
         let gap = if history.first_step.is_none() { ", " } else { "\n     " };
@@ -307,10 +307,10 @@ impl Page<'_> {
     }
 }
 
-fn step_row(name: &str, step: &DecidedStep, fields: &[String]) -> Vec<Cell> {
+fn step_row(name: &str, step: &DecidedStep, fields: &[String]) -> Vec<TableCell> {
     let cell = |names: &[&str], text: String| {
         let differs = fields.iter().any(|field| names.contains(&field.as_str()));
-        Cell::new(text, if differs { Look::Warn } else { Look::Plain })
+        TableCell::new(text, if differs { Style::Warn } else { Style::Plain })
     };
     vec![
         name.into(),
@@ -326,8 +326,8 @@ fn step_row(name: &str, step: &DecidedStep, fields: &[String]) -> Vec<Cell> {
     ]
 }
 
-fn look(difference: Difference) -> Look {
-    if difference.beyond { Look::Warn } else { Look::Dim }
+fn style(difference: Difference) -> Style {
+    if difference.beyond { Style::Warn } else { Style::Dim }
 }
 
 fn verdict(difference: Difference) -> &'static str {

@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, lines};
 use crate::show::{count, fine_seconds};
 use crate::summary::Summary;
-use crate::table::{Look, Paint, Table};
+use crate::table::{Style, Paint, Table};
 
 /// One line for each service that is autoscaled.
 pub(super) fn autoscalers(summary: &Summary, paint: Paint) -> String {
@@ -55,5 +55,5 @@ fn decisions(summary: &Summary, paint: Paint) -> String {
     }
     let rest = if hidden > 0 { format!("and {} more, in summary.json; ", count(hidden)) } else { String::new() };
     let legend = "asked for: by the signal alone, before the limits on its pace; turns: changes of direction";
-    format!("\n{}{}", table.fitted(paint), lines(&format!("{rest}{legend}"), Look::Dim, paint))
+    format!("\n{}{}", table.fitted(paint), lines(&format!("{rest}{legend}"), Style::Dim, paint))
 }

@@ -4,7 +4,7 @@ use super::requests::{OVER_BUDGET, over_budget};
 use super::{ROWS_MAX, lines, more};
 use crate::show::count;
 use crate::summary::Summary;
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// The edges on which something failed, the most attempts first.
 pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
@@ -30,7 +30,7 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
             count(edge.attempts).into(),
             count(edge.retries).into(),
             over_budget(edge.over_budget),
-            Cell::new(count(edge.failed), if edge.failed > 0 { Look::Warn } else { Look::Plain }),
+            TableCell::new(count(edge.failed), if edge.failed > 0 { Style::Warn } else { Style::Plain }),
             count(edge.tolerated).into(),
             edge.attempts_failed.in_words().into(),
         ]);
@@ -43,5 +43,5 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
     let parts =
         [("over budget", OVER_BUDGET), ("tolerated", "tolerated: the call was optional, and its caller went on")];
     let said: Vec<&str> = parts.into_iter().filter(|(name, _)| table.has(name)).map(|(_, text)| text).collect();
-    if said.is_empty() { out } else { out + &lines(&said.join("; "), Look::Dim, paint) }
+    if said.is_empty() { out } else { out + &lines(&said.join("; "), Style::Dim, paint) }
 }

@@ -5,7 +5,7 @@ use meshsim_mesh::policy::PolicyGroup;
 use super::lines;
 use crate::aftermath::{Aftermath, Disturbance, Window};
 use crate::show::{count, fine_seconds, number, percent, span};
-use crate::table::{Look, Paint};
+use crate::table::{Style, Paint};
 use crate::wrap::{shortened, width};
 
 /// Minimum number of windows of the section.
@@ -153,7 +153,7 @@ fn axis(aftermath: &Aftermath, scale: &Scale, figures: usize, paint: Paint) -> S
         text += &label;
     }
     let line = format!("  {:NAMES$} {text:<bars$}  {:>figures$}", "", "max", bars = scale.bars);
-    format!("{}\n", paint.on(Look::Dim, &line))
+    format!("{}\n", paint.on(Style::Dim, &line))
 }
 
 /// The least round length of time that is not below this: one of a clock or a calendar, where the run lasts an hour.
@@ -247,7 +247,7 @@ fn worst(aftermath: &Aftermath, paint: Paint) -> String {
     if let Some(load) = &aftermath.tail_of {
         text += &format!("; latencies of {load}");
     }
-    lines(&text, Look::Plain, paint)
+    lines(&text, Style::Plain, paint)
 }
 
 #[cfg(test)]

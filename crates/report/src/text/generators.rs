@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, more};
 use crate::show::{count, span};
 use crate::summary::Summary;
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// Subject of the table.
 pub(super) const ABOUT: &str = "from planned send time to sending";
@@ -14,7 +14,7 @@ pub(super) fn generators(summary: &Summary, paint: Paint) -> String {
         table.row([
             it.process.as_str().into(),
             count(it.sent).into(),
-            Cell::new(count(it.late), if it.late > 0 { Look::Warn } else { Look::Plain }),
+            TableCell::new(count(it.late), if it.late > 0 { Style::Warn } else { Style::Plain }),
             span(it.lag.p50_ns).into(),
             span(it.lag.p99_ns).into(),
             span(it.lag.max_ns).into(),

@@ -3,17 +3,17 @@
 use super::{lines, more};
 use crate::show::{count, fine_seconds};
 use crate::summary::{OperationSummary, Summary};
-use crate::table::{Look, Paint};
+use crate::table::{Style, Paint};
 
 pub(super) fn real_work(summary: &Summary, paint: Paint) -> String {
     let Some(work) = &summary.real_work else { return String::new() };
     let (line, warning) = work.lines();
-    let warning = warning.map(|text| lines(&text, Look::Warn, paint));
-    lines(&line, Look::Plain, paint) + &warning.unwrap_or_default()
+    let warning = warning.map(|text| lines(&text, Style::Warn, paint));
+    lines(&line, Style::Plain, paint) + &warning.unwrap_or_default()
 }
 
 pub(super) fn external(summary: &Summary, paint: Paint) -> String {
-    summary.external.lines().iter().map(|line| lines(line, Look::Plain, paint)).collect()
+    summary.external.lines().iter().map(|line| lines(line, Style::Plain, paint)).collect()
 }
 
 pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
@@ -27,7 +27,7 @@ pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
         };
         let text =
             format!("{} {}, {} to {}: {why}", gap.kind, gap.of, fine_seconds(gap.from_s), fine_seconds(gap.to_s));
-        out += &lines(&text, Look::Warn, paint);
+        out += &lines(&text, Style::Warn, paint);
     }
     out + &more(summary.gaps.len(), GAPS_MAX, paint)
 }
@@ -58,5 +58,5 @@ pub(super) fn messages(summary: &Summary, paint: Paint) -> String {
         count(sum(|o| o.resent)),
         count(sum(|o| o.acks)),
     );
-    lines(&line, Look::Plain, paint) + &lines(&operations, Look::Plain, paint)
+    lines(&line, Style::Plain, paint) + &lines(&operations, Style::Plain, paint)
 }

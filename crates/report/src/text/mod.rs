@@ -19,7 +19,7 @@ use meshsim_experiment::{Experiment, ModelSize};
 use crate::aftermath::Aftermath;
 use crate::show::{count, fine_seconds, plural};
 use crate::summary::Summary;
-use crate::table::{Look, Paint};
+use crate::table::{Style, Paint};
 use crate::wrap::wrapped;
 
 pub use course::bars;
@@ -48,14 +48,14 @@ pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String
     }
     let mut out = format!(
         "{}  {}{}, seed {}\n{}",
-        paint.on(Look::Bold, &experiment.name),
+        paint.on(Style::Bold, &experiment.name),
         experiment.duration,
         if is_live { "" } else { " of virtual time" },
         experiment.seed,
-        lines(&parts.join(", "), Look::Plain, paint),
+        lines(&parts.join(", "), Style::Plain, paint),
     );
     if !experiment.has_call_graph && simulated.services > 1 {
-        out += &lines("no service calls another: the file has no call graph", Look::Warn, paint);
+        out += &lines("no service calls another: the file has no call graph", Style::Warn, paint);
     }
     out
 }
@@ -93,30 +93,30 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
             continue;
         }
         let gap = if beside.is_empty() { "" } else { "  " };
-        out += &format!("\n{}{gap}{}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
+        out += &format!("\n{}{gap}{}\n{body}", paint.on(Style::Bold, title), paint.on(Style::Dim, beside));
     }
     if let Some(why) = &summary.invalid {
         let about = "INVALID: the figures are more about the generator of the requests than about the mesh.";
-        out += &format!("\n{}{}", lines(about, Look::Bad, paint), lines(why, Look::Plain, paint));
+        out += &format!("\n{}{}", lines(about, Style::Bad, paint), lines(why, Style::Plain, paint));
     }
     if summary.cut_short {
         let text = format!("cut short at {} of {}", fine_seconds(summary.reached_s), fine_seconds(summary.duration_s));
-        out += &format!("\n{}\n", paint.on(Look::Warn, &text));
+        out += &format!("\n{}\n", paint.on(Style::Warn, &text));
     }
     out
 }
 
 /// A sentence on its own lines, indented by two.
-fn lines(text: &str, look: Look, paint: Paint) -> String {
+fn lines(text: &str, style: Style, paint: Paint) -> String {
     let lines = wrapped(text, paint.columns.saturating_sub(2).max(20));
-    lines.iter().map(|line| format!("  {}\n", paint.on(look, line))).collect()
+    lines.iter().map(|line| format!("  {}\n", paint.on(style, line))).collect()
 }
 
 /// Note on the rows that a table leaves out; empty if it leaves out none.
 fn more(all: usize, shown: usize, paint: Paint) -> String {
     match all.saturating_sub(shown) {
         0 => String::new(),
-        left => lines(&format!("and {} more, in summary.json", count(left as u64)), Look::Dim, paint),
+        left => lines(&format!("and {} more, in summary.json", count(left as u64)), Style::Dim, paint),
     }
 }
 

@@ -7,7 +7,7 @@ use meshsim_mesh::measure::OperationKind;
 use super::{ROWS_MAX, lines, more};
 use crate::show::{count, fine_seconds, named, number, operation_in_words, plural, span};
 use crate::summary::{OperationSummary, Summary};
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// Operations of one kind that begin together are shown as one row from this many on.
 const TOGETHER_MIN: usize = 3;
@@ -48,15 +48,15 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
     let mut table = table.without_empty_columns(&["-"]).without_if_narrow(spare);
     let mut out = table.fitted(paint) + &more(rows, OPERATIONS_MAX, paint);
     for reason in reasons.iter().take(ROWS_MAX) {
-        out += &lines(&format!("unplaced: {reason}"), Look::Warn, paint);
+        out += &lines(&format!("unplaced: {reason}"), Style::Warn, paint);
     }
     if !automatic.is_empty() {
         let all = plural(automatic.len() as u64, "operation");
-        out += &lines(&format!("and {all} of autoscalers, listed below"), Look::Dim, paint);
+        out += &lines(&format!("and {all} of autoscalers, listed below"), Style::Dim, paint);
     }
     let legend = legend(summary, &table);
     if !legend.is_empty() {
-        out += &lines(&legend, Look::Dim, paint);
+        out += &lines(&legend, Style::Dim, paint);
     }
     out
 }
@@ -84,7 +84,7 @@ fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
     simple && (a.kind, &a.outcome, &a.name) == (b.kind, &b.outcome, &b.name) && a.began_s == b.began_s
 }
 
-fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
+fn operation_row(group: &[&OperationSummary]) -> Vec<TableCell> {
     let first = group[0];
     let name = match group.len() {
         1 => {
@@ -108,20 +108,20 @@ fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
     let same = group.iter().all(|o| o.generation == first.generation);
     let generation = first.generation.filter(|_| same);
     let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
-    let (mut outcome, mut look) = match &*first.outcome {
-        "reached" => (String::new(), Look::Good),
-        "running" => ("still running".into(), Look::Warn),
+    let (mut outcome, mut style) = match &*first.outcome {
+        "reached" => (String::new(), Style::Good),
+        "running" => ("still running".into(), Style::Warn),
         // All of its allowed steps: as requested.
-        "step_limit" => ("step limit".into(), Look::Plain),
-        "stuck" => ("stuck".into(), Look::Bad),
-        "refused" => ("refused".into(), Look::Bad),
-        "rolled_back" => ("rolled back".into(), Look::Bad),
-        other => (other.into(), Look::Warn),
+        "step_limit" => ("step limit".into(), Style::Plain),
+        "stuck" => ("stuck".into(), Style::Bad),
+        "refused" => ("refused".into(), Style::Bad),
+        "rolled_back" => ("rolled back".into(), Style::Bad),
+        other => (other.into(), Style::Warn),
     };
     if unplaced > 0 {
         outcome = [outcome, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
         outcome = outcome.trim_start_matches(", ").into();
-        look = Look::Bad;
+        style = Style::Bad;
     }
     vec![
         fine_seconds(first.began_s).into(),
@@ -138,7 +138,7 @@ fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
         }
         .into(),
         sum(|o| o.acks).into(),
-        Cell::new(outcome, look),
+        TableCell::new(outcome, style),
     ]
 }
 

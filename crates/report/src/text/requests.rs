@@ -3,7 +3,7 @@
 use super::lines;
 use crate::show::{self, count, fine_seconds, rate};
 use crate::summary::{LoadSummary, Requests, Summary, TargetSummary};
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// The span that the figures of the loads are of, in words.
 pub(super) fn span(summary: &Summary) -> String {
@@ -54,9 +54,9 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
             count(requests.done).into(),
             match requests.degraded {
                 0 => "".into(),
-                degraded => Cell::new(count(degraded), Look::Warn),
+                degraded => TableCell::new(count(degraded), Style::Warn),
             },
-            Cell::new(count(requests.failed), if requests.failed > 0 { Look::Warn } else { Look::Plain }),
+            TableCell::new(count(requests.failed), if requests.failed > 0 { Style::Warn } else { Style::Plain }),
             count(requests.unfinished).into(),
             match requests.retries {
                 0 => "".into(),
@@ -70,15 +70,15 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
     let spare = &["retries", "goodput", "unfinished", "degraded"];
     let mut table = table.without_empty_columns(&[]).without_if_narrow(spare);
     let out = table.fitted(paint);
-    if !out.is_empty() && table.has("over budget") { out + &lines(OVER_BUDGET, Look::Dim, paint) } else { out }
+    if !out.is_empty() && table.has("over budget") { out + &lines(OVER_BUDGET, Style::Dim, paint) } else { out }
 }
 
 /// Note below a table with such a column.
 pub(super) const OVER_BUDGET: &str = "over budget: not retried, because the retry budget allowed no more";
 
 /// Calls that were not retried because the retry budget allowed no more; empty if there were none.
-pub(super) fn over_budget(calls: u64) -> Cell {
-    if calls == 0 { "".into() } else { Cell::new(count(calls), Look::Warn) }
+pub(super) fn over_budget(calls: u64) -> TableCell {
+    if calls == 0 { "".into() } else { TableCell::new(count(calls), Style::Warn) }
 }
 
 /// The span that is called latency. A user of a closed load without pacing has no plan: it sends when it has thought.
@@ -115,7 +115,7 @@ pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
                 _ => show::span(nanos).into(),
             };
             let figures = figures.into_iter().enumerate().map(text);
-            let cells: Vec<Cell> = std::iter::once(name.into()).chain(figures).collect();
+            let cells: Vec<TableCell> = std::iter::once(name.into()).chain(figures).collect();
             table.row(cells);
         };
         if requests.latency.max_ns.is_none() {
@@ -131,7 +131,7 @@ pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
     let mut out = table.without_if_narrow(&["p75", "p95", "p99.9"]).render(paint);
     if thin {
         let why = "-  fewer than 10 requests lie beyond that percentile, or too few were answered";
-        out += &lines(why, Look::Dim, paint);
+        out += &lines(why, Style::Dim, paint);
     }
     out
 }
@@ -139,7 +139,7 @@ pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
 /// Notes for readers of the figures of closed loads.
 pub(super) fn closed(summary: &Summary, paint: Paint) -> String {
     let told =
-        |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Look::Plain, paint));
+        |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Style::Plain, paint));
     summary.loads.iter().filter_map(told).collect()
 }
 
@@ -148,12 +148,12 @@ pub(super) fn journeys(summary: &Summary, paint: Paint) -> String {
     let mut table =
         Table::new(["<load", "begun", "completed", "abandoned", "unfinished", "mean time", "p50", "p90", "p99"]);
     for (load, journeys) in summary.loads.iter().filter_map(|load| Some((load, load.journeys.as_ref()?))) {
-        let time = |ns: Option<u64>| Cell::from(show::span(ns));
+        let time = |ns: Option<u64>| TableCell::from(show::span(ns));
         table.row([
             load.name.as_str().into(),
             count(journeys.begun).into(),
             count(journeys.completed).into(),
-            Cell::new(count(journeys.abandoned), if journeys.abandoned > 0 { Look::Warn } else { Look::Plain }),
+            TableCell::new(count(journeys.abandoned), if journeys.abandoned > 0 { Style::Warn } else { Style::Plain }),
             count(journeys.unfinished).into(),
             time(journeys.time.mean_ns),
             time(journeys.time.p50_ns),

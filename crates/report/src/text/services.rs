@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, bar, lines, more};
 use crate::show::{count, fine_seconds, number, rate, span};
 use crate::summary::Summary;
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 /// The span that the figures of the services are of, in words: that of the loads, where these have one and last as long
 /// as the run.
@@ -25,17 +25,17 @@ pub(super) fn services(summary: &Summary, paint: Paint) -> String {
     ]);
     for service in busiest.iter().take(ROWS_MAX) {
         let utilisation = service.utilisation.unwrap_or(0.0);
-        let look = match utilisation {
-            u if u >= 0.95 => Look::Bad,
-            u if u >= 0.8 => Look::Warn,
-            _ => Look::Plain,
+        let style = match utilisation {
+            u if u >= 0.95 => Style::Bad,
+            u if u >= 0.8 => Style::Warn,
+            _ => Style::Plain,
         };
         table.row([
             service.name.as_str().into(),
             count(u64::from(service.values.instances)).into(),
             number(service.values.capacity).into(),
-            Cell::new(format!("{:.1}%", utilisation * 100.0), look),
-            Cell::new(bar(utilisation, paint), look),
+            TableCell::new(format!("{:.1}%", utilisation * 100.0), style),
+            TableCell::new(bar(utilisation, paint), style),
             cores(service.cores_busy).into(),
             rate(service.arrived_per_s).into(),
             span(service.latency.p50_ns).into(),
@@ -58,7 +58,7 @@ pub(super) fn services(summary: &Summary, paint: Paint) -> String {
     ];
     let said: Vec<&str> = parts.into_iter().filter(|(name, _)| table.has(name)).map(|(_, text)| text).collect();
     if !busiest.is_empty() {
-        out += &lines(&said.join("; "), Look::Dim, paint);
+        out += &lines(&said.join("; "), Style::Dim, paint);
     }
     out
 }
@@ -70,7 +70,7 @@ pub(super) fn blocks(summary: &Summary, paint: Paint) -> String {
         table.row([
             service.name.as_str().into(),
             count(blocks.done).into(),
-            Cell::new(count(blocks.failed), if blocks.failed > 0 { Look::Warn } else { Look::Plain }),
+            TableCell::new(count(blocks.failed), if blocks.failed > 0 { Style::Warn } else { Style::Plain }),
             blocks.failures.in_words().into(),
         ]);
     }
@@ -109,7 +109,7 @@ pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
         "p99 age",
     ]);
     for (service, queue) in summary.services.iter().filter_map(|it| Some((it, it.queue.as_ref()?))).take(ROWS_MAX) {
-        let bad = |number: u64| Cell::new(count(number), if number > 0 { Look::Warn } else { Look::Plain });
+        let bad = |number: u64| TableCell::new(count(number), if number > 0 { Style::Warn } else { Style::Plain });
         table.row([
             service.name.as_str().into(),
             count(queue.published).into(),
@@ -133,7 +133,7 @@ pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
     }
     let about =
         "depth: most that waited at one instance; wait: from publication to the first delivery; age: until consumed";
-    out + &lines(about, Look::Dim, paint)
+    out + &lines(about, Style::Dim, paint)
 }
 
 /// Cores, as many digits as tell.
@@ -159,17 +159,17 @@ pub(super) fn nodes(summary: &Summary, paint: Paint) -> String {
     }
     let mut table = Table::new(["<node", "cores", "in use", "busy", "<"]);
     for node in busiest.iter().take(NODES_MAX) {
-        let look = match node.utilisation {
-            u if u >= 0.95 => Look::Bad,
-            u if u >= 0.8 => Look::Warn,
-            _ => Look::Plain,
+        let style = match node.utilisation {
+            u if u >= 0.95 => Style::Bad,
+            u if u >= 0.8 => Style::Warn,
+            _ => Style::Plain,
         };
         table.row([
             node.name.as_str().into(),
             number(node.cores).into(),
             cores(node.cores_busy).into(),
-            Cell::new(format!("{:.1}%", node.utilisation * 100.0), look),
-            Cell::new(bar(node.utilisation, paint), look),
+            TableCell::new(format!("{:.1}%", node.utilisation * 100.0), style),
+            TableCell::new(bar(node.utilisation, paint), style),
         ]);
     }
     table.render(paint) + &more(busiest.len(), NODES_MAX, paint)

@@ -1,7 +1,7 @@
 //! Verdicts of the SLOs.
 
 use crate::summary::Summary;
-use crate::table::{Cell, Look, Paint, Table};
+use crate::table::{TableCell, Style, Paint, Table};
 
 pub(super) fn slo(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["<", "<", "<", "<"]);
@@ -11,7 +11,7 @@ pub(super) fn slo(summary: &Summary, paint: Paint) -> String {
             verdict.outcome.cell(),
             verdict.slo.as_str().into(),
             verdict.figure_text.as_str().into(),
-            Cell::new(remark, Look::Dim),
+            TableCell::new(remark, Style::Dim),
         ]);
     }
     let text = table.render(paint);

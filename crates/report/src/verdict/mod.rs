@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::figures::{has_enough, samples_needed};
 use crate::show;
 use crate::summary::{Measured, per_second, planned_time};
-use crate::table::{Cell, Look};
+use crate::table::{TableCell, Style};
 
 /// Verdict of an [`Slo`].
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -53,11 +53,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Its cell in a table.
-    pub fn cell(self) -> Cell {
+    pub fn cell(self) -> TableCell {
         match self {
-            Outcome::Pass => Cell::new("PASS", Look::Good),
-            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
-            Outcome::Fail => Cell::new("FAIL", Look::Bad),
+            Outcome::Pass => TableCell::new("PASS", Style::Good),
+            Outcome::Unknown => TableCell::new("UNKNOWN", Style::Warn),
+            Outcome::Fail => TableCell::new("FAIL", Style::Bad),
         }
     }
 }

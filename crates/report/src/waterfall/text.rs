@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Kind, Piece, Queue, Waterfall};
 use crate::show::{count, endpoint_in_words, plural};
-use crate::table::{Look, Paint};
+use crate::table::{Style, Paint};
 use crate::wrap::shortened;
 
 /// Maximum number of attempts that are drawn. Beyond it, those that are not on the critical path are folded.
@@ -220,16 +220,16 @@ pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
     let latency = of.latency();
     let callee = endpoint(of.calls.first().and_then(|call| call.callee), mesh);
     let outcome = match of.failure {
-        None => paint.on(Look::Good, &format!("done after {}", time(latency))),
+        None => paint.on(Style::Good, &format!("done after {}", time(latency))),
         Some(failure) => {
-            paint.on(Look::Bad, &format!("failed ({}) after {}", failure.as_str().replace('_', " "), time(latency)))
+            paint.on(Style::Bad, &format!("failed ({}) after {}", failure.as_str().replace('_', " "), time(latency)))
         }
     };
     let title = fit(&format!("{}  {callee}", name(of.root, mesh)), 46);
-    let mut text = format!("{}  {outcome}\n", paint.on(Look::Bold, &title));
-    text += &paint.on(Look::Dim, &format!("due at {:.6} s", of.due.secs()));
+    let mut text = format!("{}  {outcome}\n", paint.on(Style::Bold, &title));
+    text += &paint.on(Style::Dim, &format!("due at {:.6} s", of.due.secs()));
     if let retries @ 1.. = of.retries() {
-        text += &paint.on(Look::Dim, &format!(", {} in all", plural_of(retries, "retry", "retries")));
+        text += &paint.on(Style::Dim, &format!(", {} in all", plural_of(retries, "retry", "retries")));
     }
     text += "\n\n";
     for (kind, at, part) in shares(&path).iter().take(8) {
@@ -238,7 +238,7 @@ pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
         if *kind == Kind::Queue
             && let Some(why) = longest_queue(of, &path, *at).and_then(|queue| held(queue, mesh))
         {
-            text += &format!("        {}\n", paint.on(Look::Dim, &fit(&why, 72)));
+            text += &format!("        {}\n", paint.on(Style::Dim, &fit(&why, 72)));
         }
     }
     let (rows, folded) = rows(of, &path);
@@ -255,7 +255,7 @@ pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
         let label = format!("{:<room$} {}", fit(&what, room), fit(&place, 12));
         let took = it.ended.unwrap_or(of.ended).since(it.sent);
         let bar = scale.bar(&of.row(row.call, row.attempt));
-        let label = if row.is_critical { label } else { paint.on(Look::Dim, &label) };
+        let label = if row.is_critical { label } else { paint.on(Style::Dim, &label) };
         let end = match it.failure {
             None => time(took),
             Some(failure) => fit(&failure.as_str().replace('_', " "), 12),
@@ -290,7 +290,7 @@ pub fn legend(paint: Paint) -> String {
             lines.push(entry);
         }
     }
-    lines.iter().map(|line| format!("{}\n", paint.on(Look::Dim, line))).collect()
+    lines.iter().map(|line| format!("{}\n", paint.on(Style::Dim, line))).collect()
 }
 
 fn plural_of(n: u64, one: &str, more: &str) -> String {

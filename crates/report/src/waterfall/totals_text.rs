@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::text::{caller, endpoint, fit, service, share, time};
 use super::{Group, Kind, Share, Totals};
 use crate::show::{count, plural};
-use crate::table::{Look, Paint};
+use crate::table::{Style, Paint};
 
 /// All requests of each endpoint: the breakdown of their time, beside that of the slowest hundredth.
 pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
@@ -16,7 +16,7 @@ pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
     for (who, callee, group) in of.groups() {
         let heading = fit(&title(who, callee, mesh), 44);
         let Group { requests, failed, .. } = group;
-        text += &format!("{}  {}", paint.on(Look::Bold, &heading), plural(*requests, "request"));
+        text += &format!("{}  {}", paint.on(Style::Bold, &heading), plural(*requests, "request"));
         if *failed > 0 {
             text += &format!(", {} failed", count(*failed));
         }
@@ -40,7 +40,7 @@ pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
         let mean = |of: &Share| format!("{} {:>5}", time(Span::from_secs_f64(of.mean_ns / 1e9)), "100 %");
         text += &format!("{:<42} {:>18} {:>18}\n", "latency", mean(&all), mean(&slow));
         text += &paint
-            .on(Look::Dim, &format!("the slowest: {} from {} on", plural(slow.requests, "request"), time(slow.from)));
+            .on(Style::Dim, &format!("the slowest: {} from {} on", plural(slow.requests, "request"), time(slow.from)));
         text += "\n\n";
     }
     text
@@ -71,7 +71,7 @@ pub fn short_totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
             text += &format!("    {name:<12} {mean:>8}  {}\n", parts.join(", "));
         }
     }
-    if text.is_empty() { text } else { format!("{}\n{text}", paint.on(Look::Bold, "Where a request's time went")) }
+    if text.is_empty() { text } else { format!("{}\n{text}", paint.on(Style::Bold, "Where a request's time went")) }
 }
 
 /// `54 % waiting for a slot of checkout`.

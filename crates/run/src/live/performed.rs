@@ -88,5 +88,5 @@ fn outcome(experiment: &Experiment, performance: &mut RunResult) -> Outcome {
 fn generator(process: &ProcessReport, mesh: &Mesh) -> Option<GeneratorProcess> {
     let loads = mesh.loads.iter().enumerate().filter(|(_, load)| process.actors.contains(&load.name));
     let loads: Vec<usize> = loads.map(|(index, _)| index).collect();
-    (!loads.is_empty()).then(|| GeneratorProcess { host: process.host.clone(), pid: process.pid, loads })
+    (!loads.is_empty()).then(|| GeneratorProcess { hostname: process.hostname.clone(), pid: process.pid, loads })
 }

@@ -1,7 +1,7 @@
 //! `meshsim ctl rollout status`: the state and the events of rollouts.
 
 use meshsim_gateway::{Operation, Operations};
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::{RolloutSummary, operation_in_words};
 
 use super::gateway::GatewayClient;
@@ -32,13 +32,13 @@ fn of(operation: &Operation, paint: Paint) -> String {
     let outcome = &operation.summary.outcome;
     let words = if outcome == "running" { rollout.standing() } else { outcome.replace('_', " ") };
     let head = format!("{}: {words}", operation_in_words(&operation.summary));
-    format!("{}\n{}", paint.on(Look::Bold, &head), entries(rollout, paint))
+    format!("{}\n{}", paint.on(Style::Bold, &head), entries(rollout, paint))
 }
 
 fn entries(rollout: &RolloutSummary, paint: Paint) -> String {
     let line = |entry: &meshsim_report::RolloutEntry| {
-        let look = if entry.is_bad() { Look::Bad } else { Look::Plain };
-        format!("{:>9.2}s  {}\n", entry.at_s, paint.on(look, &entry.what))
+        let style = if entry.is_bad() { Style::Bad } else { Style::Plain };
+        format!("{:>9.2}s  {}\n", entry.at_s, paint.on(style, &entry.what))
     };
     rollout.entries.iter().map(line).collect()
 }

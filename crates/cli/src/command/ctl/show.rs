@@ -6,7 +6,7 @@ use meshsim_actor::Span;
 use meshsim_mesh::coordinator::Presence;
 use meshsim_mesh::measure::OperationKind;
 use meshsim_report::events::{Event, EventKind};
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{OperationSummary, Verdict, count, number, span};
 
 use meshsim_gateway::{
@@ -29,28 +29,28 @@ pub(super) fn processes(status: &Status) -> String {
 pub(super) fn status(status: &Status, paint: Paint) -> String {
     let mut out = format!(
         "{}, seed {}: {} at {:.1}s, {}\n",
-        paint.on(Look::Bold, &status.experiment),
+        paint.on(Style::Bold, &status.experiment),
         status.seed,
         status.phase.as_str(),
         status.time_s,
         processes(status),
     );
     if status.phase == Phase::Waiting && !status.missing.is_empty() {
-        out += &format!("  {}\n", paint.on(Look::Warn, &format!("waiting for {}", status.missing.join(", "))));
+        out += &format!("  {}\n", paint.on(Style::Warn, &format!("waiting for {}", status.missing.join(", "))));
     }
     for fault in &status.faults {
         let until = fault.until_s.map_or_else(|| "to the end".into(), |until| format!("until {until:.1}s"));
         let line = format!("{}: since {:.1}s, {until}", fault.what, fault.from_s);
-        out += &format!("  {}\n", paint.on(Look::Bad, &line));
+        out += &format!("  {}\n", paint.on(Style::Bad, &line));
     }
     for rollout in &status.rollouts {
         let measured = rollout.measured.as_ref().map_or_else(String::new, |it| format!("; {it}"));
         let line = format!("rollout {} to {}: {}{measured}", rollout.service, rollout.to, rollout.standing);
-        out += &format!("  {}\n", paint.on(Look::Good, &line));
+        out += &format!("  {}\n", paint.on(Style::Good, &line));
     }
     for silent in &status.silent {
         let line = format!("{} is silent since {:.1}s: its figures are missing", silent.actor, silent.since_s);
-        out += &format!("  {}\n", paint.on(Look::Warn, &line));
+        out += &format!("  {}\n", paint.on(Style::Warn, &line));
     }
     if !status.recent.is_empty() {
         out += &format!("\n{}", recent(&status.recent, paint));
@@ -60,13 +60,13 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
     }
     // In a cluster of containers the machine is the container.
     let machine =
-        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
+        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.hostname.as_str());
     let mut nodes = Table::new(["<node", "instances", "<state", "<machine"]);
     for node in status.nodes.iter().take(NODES_LISTED_MAX) {
         nodes.row([
             node.name.as_str().into(),
             node.instances.to_string().into(),
-            Cell::new(node.state.as_str(), look_of(node.state)),
+            TableCell::new(node.state.as_str(), style_of(node.state)),
             machine(node.process).into(),
         ]);
     }
@@ -74,7 +74,7 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
         &format!("\n{}\n{}", services(&status.services).render(paint), nodes.without_empty_columns(&[]).render(paint));
     if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
         let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
-        out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
+        out += &paint.on(Style::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
     }
     out
 }
@@ -83,11 +83,11 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
 pub(super) fn services(all: &[Service]) -> Table {
     let mut table = Table::new(["<service", "instances", "ready", "capacity", "version", "generation"]);
     for service in all {
-        let look = if service.ready == service.values.instances { Look::Plain } else { Look::Warn };
+        let style = if service.ready == service.values.instances { Style::Plain } else { Style::Warn };
         table.row([
             service.name.as_str().into(),
             service.values.instances.to_string().into(),
-            Cell::new(service.ready.to_string(), look),
+            TableCell::new(service.ready.to_string(), style),
             number(service.values.capacity).into(),
             number(service.values.version).into(),
             service.generation.to_string().into(),
@@ -96,13 +96,13 @@ pub(super) fn services(all: &[Service]) -> Table {
     table
 }
 
-/// Look of a node in this state.
-pub(super) fn look_of(state: Presence) -> Look {
+/// Style of a node in this state.
+pub(super) fn style_of(state: Presence) -> Style {
     match state {
-        Presence::Alive => Look::Plain,
-        Presence::Dead | Presence::Shunned => Look::Bad,
-        Presence::Pending | Presence::Left => Look::Dim,
-        Presence::Leaving => Look::Warn,
+        Presence::Alive => Style::Plain,
+        Presence::Dead | Presence::Shunned => Style::Bad,
+        Presence::Pending | Presence::Left => Style::Dim,
+        Presence::Leaving => Style::Warn,
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) fn slos(all: &[Verdict]) -> Table {
 fn recent(moments: &[Moment], paint: Paint) -> String {
     let mut table = Table::new(["<due", "requests", "done", "failed", "open", "p50", "p90", "p99"]);
     for it in moments {
-        let failed = Cell::new(count(it.failed), if it.failed > 0 { Look::Bad } else { Look::Plain });
+        let failed = TableCell::new(count(it.failed), if it.failed > 0 { Style::Bad } else { Style::Plain });
         let open = if it.open > 0 { count(it.open) } else { String::new() };
         table.row([
             format!("{} to {}s", number(it.from_s), number(it.to_s)).into(),
@@ -148,10 +148,10 @@ fn target(operation: &OperationSummary) -> String {
 pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
     let mut table = Table::new(["#", "<operation", "<service", "<target", "<source", "began", "steps", "<outcome"]);
     for Operation { index, summary: operation } in operations {
-        let look = match &*operation.outcome {
-            "refused" | "stuck" => Look::Warn,
-            _ if operation.unplaced > 0 => Look::Bad,
-            _ => Look::Plain,
+        let style = match &*operation.outcome {
+            "refused" | "stuck" => Style::Warn,
+            _ if operation.unplaced > 0 => Style::Bad,
+            _ => Style::Plain,
         };
         let outcome = match operation.unplaced {
             0 => operation.outcome.clone().into_owned(),
@@ -172,7 +172,7 @@ pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
             .into(),
             format!("{:.2}s", operation.began_s).into(),
             operation.step_count.to_string().into(),
-            Cell::new(outcome, look),
+            TableCell::new(outcome, style),
         ]);
     }
     if operations.is_empty() {
@@ -181,7 +181,7 @@ pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
     let reasons: BTreeSet<&str> = operations.iter().filter_map(|it| it.summary.unplaced_reason.as_deref()).collect();
     let mut out = table.render(paint);
     for reason in reasons {
-        out += &format!("  {}\n", paint.on(Look::Warn, &format!("unplaced: {reason}")));
+        out += &format!("  {}\n", paint.on(Style::Warn, &format!("unplaced: {reason}")));
     }
     out
 }
@@ -199,7 +199,7 @@ pub(super) fn operation(operation: Operation, paint: Paint) -> String {
             step.values.instances.to_string().into(),
             match step.unplaced {
                 0 => "".into(),
-                unplaced => Cell::new(unplaced.to_string(), Look::Bad),
+                unplaced => TableCell::new(unplaced.to_string(), Style::Bad),
             },
             number(step.s).into(),
             number(step.values.capacity).into(),
@@ -234,35 +234,35 @@ pub(super) fn healed(healed: Healed) -> String {
 
 /// An event of the run as one line.
 pub(super) fn event(event: &Event, paint: Paint) -> String {
-    let (look, words) = event_in_words(event);
-    format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
+    let (style, words) = event_in_words(event);
+    format!("{:>9.2}s  {}\n", event.at_s, paint.on(style, &words))
 }
 
 /// An event in words, and their look.
-pub(super) fn event_in_words(event: &Event) -> (Look, String) {
-    let (look, word) = match event.kind {
-        EventKind::FaultBegan => (Look::Bad, "fault began"),
-        EventKind::FaultEnded => (Look::Plain, "fault ended"),
-        EventKind::NodeDead | EventKind::NodeShunned => (Look::Bad, ""),
-        EventKind::NodeLeft => (Look::Warn, ""),
-        EventKind::OperationBegan => (Look::Good, "began"),
-        EventKind::OperationSettled => (Look::Good, "settled"),
-        EventKind::StepDecided => (Look::Dim, "decided"),
-        EventKind::StepSettled => (Look::Dim, "settled"),
-        EventKind::NodeBack | EventKind::Rollout => (Look::Plain, ""),
-        EventKind::Analysis => (Look::Dim, ""),
-        EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Look::Dim, ""),
+pub(super) fn event_in_words(event: &Event) -> (Style, String) {
+    let (style, word) = match event.kind {
+        EventKind::FaultBegan => (Style::Bad, "fault began"),
+        EventKind::FaultEnded => (Style::Plain, "fault ended"),
+        EventKind::NodeDead | EventKind::NodeShunned => (Style::Bad, ""),
+        EventKind::NodeLeft => (Style::Warn, ""),
+        EventKind::OperationBegan => (Style::Good, "began"),
+        EventKind::OperationSettled => (Style::Good, "settled"),
+        EventKind::StepDecided => (Style::Dim, "decided"),
+        EventKind::StepSettled => (Style::Dim, "settled"),
+        EventKind::NodeBack | EventKind::Rollout => (Style::Plain, ""),
+        EventKind::Analysis => (Style::Dim, ""),
+        EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Style::Dim, ""),
     };
     let words = if word.is_empty() { event.what.clone() } else { format!("{word}: {}", event.what) };
-    (look, words)
+    (style, words)
 }
 
 pub(super) fn asked(asked: RequestReport, paint: Paint) -> String {
     let ms = |ms: f64| Span::from_secs_f64(ms / 1e3).to_string();
     let how = match &asked.failure {
-        None if asked.degraded => paint.on(Look::Warn, "done, without an optional call that failed,"),
-        None => paint.on(Look::Good, "done"),
-        Some(failure) => paint.on(Look::Bad, &format!("failed: {failure}")),
+        None if asked.degraded => paint.on(Style::Warn, "done, without an optional call that failed,"),
+        None => paint.on(Style::Good, "done"),
+        Some(failure) => paint.on(Style::Bad, &format!("failed: {failure}")),
     };
     let took = ms(asked.took_ms);
     let mut out = format!("{}/{}: {how} in {took}, asked at {:.2}s\n", asked.service, asked.endpoint, asked.asked_s);
@@ -283,15 +283,15 @@ pub(super) fn asked(asked: RequestReport, paint: Paint) -> String {
             ms(hop.at_ms).into(),
             ms(hop.waited_ms).into(),
             ms(hop.took_ms).into(),
-            Cell::new(failure, Look::Bad),
+            TableCell::new(failure, Style::Bad),
         ]);
     }
     out += &table.without_empty_columns(&[]).render(paint);
     if asked.path_beyond > 0 {
-        out += &paint.on(Look::Dim, &format!("  and {} more\n", asked.path_beyond));
+        out += &paint.on(Style::Dim, &format!("  and {} more\n", asked.path_beyond));
     }
     if asked.path.iter().flatten().any(|hop| !hop.answered) {
-        out += &paint.on(Look::Dim, BELOW_UNKNOWN);
+        out += &paint.on(Style::Dim, BELOW_UNKNOWN);
     }
     out
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use meshsim_gateway::{Events, Moment, Node, Phase, Service, Status};
 use meshsim_mesh::coordinator::Presence;
 use meshsim_report::events::{Event, EventKind};
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{Outcome, Verdict, count, percent, rate, seconds, span, text};
 use ratatui::crossterm::event::KeyCode;
 use ratatui::widgets::Paragraph;
@@ -37,7 +37,7 @@ type News = Result<(Box<Status>, Vec<Event>), String>;
 /// A percentile of a window, in nanoseconds, if enough requests lie beyond it.
 type Tail = fn(&Moment) -> Option<u64>;
 /// A text on one line, and its look.
-type Line = (String, Look);
+type Line = (String, Style);
 
 /// Shows a run until a person leaves.
 pub(super) fn show(gateway: GatewayClient, screen: &Screen) -> Result<Exit, Error> {
@@ -52,7 +52,7 @@ pub(super) fn show(gateway: GatewayClient, screen: &Screen) -> Result<Exit, Erro
         if is_new {
             let (columns, rows) = terminal.size()?;
             let lines = view.lines(columns.into(), rows.into());
-            let shown: Vec<_> = lines.iter().map(|(text, look)| line(text, *look, columns)).collect();
+            let shown: Vec<_> = lines.iter().map(|(text, style)| line(text, *style, columns)).collect();
             terminal.draw(|frame| frame.render_widget(Paragraph::new(shown), frame.area()))?;
         }
         is_new = match terminal.input(PATIENCE)? {
@@ -123,7 +123,7 @@ impl View {
     /// As many lines as there are rows, the last with the keys.
     fn lines(&self, columns: usize, rows: usize) -> Vec<Line> {
         let paint = Paint { coloured: false, columns, ..self.paint };
-        let mut lines = vec![(self.title(), Look::Bold)];
+        let mut lines = vec![(self.title(), Style::Bold)];
         lines.extend(self.notices());
         let sections = [
             course(&self.status.recent, paint),
@@ -137,13 +137,13 @@ impl View {
         let room = shared(rows.saturating_sub(lines.len() + 1), wanted);
         for (section, room) in sections.into_iter().zip(room) {
             if room > 1 {
-                lines.push((String::new(), Look::Plain));
+                lines.push((String::new(), Style::Plain));
                 lines.extend(cut(section, room - 1));
             }
         }
         lines.truncate(rows.saturating_sub(1));
-        lines.resize(rows.saturating_sub(1), (String::new(), Look::Plain));
-        lines.push((KEYS.to_owned(), Look::Dim));
+        lines.resize(rows.saturating_sub(1), (String::new(), Style::Plain));
+        lines.push((KEYS.to_owned(), Style::Dim));
         lines
     }
 
@@ -158,20 +158,20 @@ impl View {
     fn notices(&self) -> Vec<Line> {
         let Status { phase, missing, faults, silent, time_s, .. } = &self.status;
         let missed = self.missed.iter().map(|why| match phase {
-            Phase::Ended => ("the run has ended: its results are where it was started".to_owned(), Look::Warn),
-            _ => (format!("no news: {why}"), Look::Bad),
+            Phase::Ended => ("the run has ended: its results are where it was started".to_owned(), Style::Warn),
+            _ => (format!("no news: {why}"), Style::Bad),
         });
         let waiting = (*phase == Phase::Waiting && !missing.is_empty())
-            .then(|| (format!("waiting for {}", missing.join(", ")), Look::Warn));
+            .then(|| (format!("waiting for {}", missing.join(", ")), Style::Warn));
         let faults = faults.iter().map(|fault| {
             let left = fault.until_s.map_or_else(
                 || "to the end of the run".into(),
                 |until| format!("{} left", seconds((until - time_s).max(0.0).round())),
             );
-            (format!("fault {}: {}  since {}, {left}", fault.fault, fault.what, seconds(fault.from_s)), Look::Bad)
+            (format!("fault {}: {}  since {}, {left}", fault.fault, fault.what, seconds(fault.from_s)), Style::Bad)
         });
         let silent = silent.iter().map(|it| {
-            (format!("{} is silent since {}: its figures are missing", it.actor, seconds(it.since_s)), Look::Warn)
+            (format!("{} is silent since {}: its figures are missing", it.actor, seconds(it.since_s)), Style::Warn)
         });
         missed.chain(waiting).chain(faults).chain(silent).collect()
     }
@@ -192,7 +192,7 @@ fn course(recent: &[Moment], paint: Paint) -> Vec<Line> {
     let room = paint.columns.saturating_sub(2 + NAMES + 2 + FIGURES).max(1);
     let shown = &recent[recent.len().saturating_sub(room)..];
     let Some((first, last)) = shown.first().zip(shown.last()) else {
-        return vec![("  no request was due yet".into(), Look::Dim)];
+        return vec![("  no request was due yet".into(), Style::Dim)];
     };
     // The highest percentile that most windows have enough requests for.
     let tails: [(&str, Tail); 3] = [("p99", |it| it.p99_ns), ("p90", |it| it.p90_ns), ("p50", |it| it.p50_ns)];
@@ -203,7 +203,7 @@ fn course(recent: &[Moment], paint: Paint) -> Vec<Line> {
     let failed = |it: &Moment| it.failed as f64 / it.offered.max(1) as f64;
     let row = |name: &str, of: &dyn Fn(&Moment) -> f64, figure: String| {
         let bars = text::bars(&shown.iter().map(of).collect::<Vec<_>>(), paint);
-        (format!("  {name:<NAMES$} {bars} {figure}"), Look::Plain)
+        (format!("  {name:<NAMES$} {bars} {figure}"), Style::Plain)
     };
     let head = format!(
         "{} to {}, {} a character; bars from 0 to the maximum",
@@ -211,27 +211,27 @@ fn course(recent: &[Moment], paint: Paint) -> Vec<Line> {
         seconds(last.to_s),
         seconds(length_s(last))
     );
-    let mut lines = vec![(head, Look::Dim), row("due", &due, rate(due(last)))];
+    let mut lines = vec![(head, Style::Dim), row("due", &due, rate(due(last)))];
     lines.extend(tail.map(|(name, of)| row(name, &|it| of(it).unwrap_or(0) as f64, span(of(last)))));
     let (text, _) = row("failed", &failed, percent(failed(last)));
-    lines.push((text, if last.failed > 0 { Look::Bad } else { Look::Plain }));
+    lines.push((text, if last.failed > 0 { Style::Bad } else { Style::Plain }));
     lines
 }
 
 /// Those that fail first: there may not be room for all.
 fn slos(mut all: Vec<Verdict>, paint: Paint) -> Vec<Line> {
     all.sort_by_key(|it| std::cmp::Reverse(it.outcome));
-    let look = |it: &Verdict| match it.outcome {
-        Outcome::Pass => Look::Good,
-        Outcome::Unknown => Look::Plain,
-        Outcome::Fail => Look::Bad,
+    let style = |it: &Verdict| match it.outcome {
+        Outcome::Pass => Style::Good,
+        Outcome::Unknown => Style::Plain,
+        Outcome::Fail => Style::Bad,
     };
-    rows(&show::slos(&all), all.iter().map(look), paint)
+    rows(&show::slos(&all), all.iter().map(style), paint)
 }
 
 fn services(all: &[Service], paint: Paint) -> Vec<Line> {
-    let look = |it: &Service| if it.ready == it.values.instances { Look::Plain } else { Look::Warn };
-    rows(&show::services(all), all.iter().map(look), paint)
+    let style = |it: &Service| if it.ready == it.values.instances { Style::Plain } else { Style::Warn };
+    rows(&show::services(all), all.iter().map(style), paint)
 }
 
 /// Those that are not alive first.
@@ -240,15 +240,15 @@ fn nodes(all: &[Node], paint: Paint) -> Vec<Line> {
     sorted.sort_by_key(|node| node.state == Presence::Alive);
     let mut table = Table::new(["<node", "instances", "<state"]);
     for node in &sorted {
-        table.row([node.name.as_str().into(), count(node.instances.into()).into(), Cell::from(node.state.as_str())]);
+        table.row([node.name.as_str().into(), count(node.instances.into()).into(), TableCell::from(node.state.as_str())]);
     }
-    rows(&table, sorted.iter().map(|node| show::look_of(node.state)), paint)
+    rows(&table, sorted.iter().map(|node| show::style_of(node.state)), paint)
 }
 
 /// The lines of a table, each row in its look.
-fn rows(table: &Table, looks: impl Iterator<Item = Look>, paint: Paint) -> Vec<Line> {
+fn rows(table: &Table, looks: impl Iterator<Item = Style>, paint: Paint) -> Vec<Line> {
     let text = table.render(paint);
-    text.lines().map(str::to_owned).zip(std::iter::once(Look::Dim).chain(looks)).collect()
+    text.lines().map(str::to_owned).zip(std::iter::once(Style::Dim).chain(looks)).collect()
 }
 
 /// So many of the lines; the last says how many there are beyond.
@@ -256,7 +256,7 @@ fn cut(mut lines: Vec<Line>, room: usize) -> Vec<Line> {
     let beyond = lines.len().saturating_sub(room);
     if beyond > 0 && room > 0 {
         lines.truncate(room - 1);
-        lines.push((format!("  and {} more", count((beyond + 1) as u64)), Look::Dim));
+        lines.push((format!("  and {} more", count((beyond + 1) as u64)), Style::Dim));
     }
     lines.truncate(room);
     lines
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_counted() {
-        let lines = |n: usize| (0..n).map(|at| (at.to_string(), Look::Plain)).collect::<Vec<_>>();
+        let lines = |n: usize| (0..n).map(|at| (at.to_string(), Style::Plain)).collect::<Vec<_>>();
         assert_eq!(cut(lines(3), 3), lines(3));
         assert_eq!(cut(lines(5), 3)[2].0, "  and 3 more");
         assert_eq!(cut(lines(5), 0), []);

@@ -9,7 +9,7 @@ use meshsim_mesh::MeshActor;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::view::InstanceView;
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{count, number, plural};
 use meshsim_run::Simulation;
 use meshsim_trace::{Entry, ReadError, ReadErrorKind, Reader, Record};
@@ -379,17 +379,17 @@ fn view(actor: &MeshActor) -> Option<&InstanceView> {
 
 fn text(shown: &Shown, paint: Paint) -> String {
     let secs = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
-    let mut text = format!("{} at {}", paint.on(Look::Bold, &shown.actor), secs(shown.at_ns));
+    let mut text = format!("{} at {}", paint.on(Style::Bold, &shown.actor), secs(shown.at_ns));
     if shown.incarnation > 0 {
         text += &format!(", restarted {}", plural(u64::from(shown.incarnation), "time"));
     }
     if let Some(since) = shown.down_since_ns {
-        text += &format!(", {}", paint.on(Look::Bad, &format!("down since {}", secs(since))));
+        text += &format!(", {}", paint.on(Style::Bad, &format!("down since {}", secs(since))));
     }
     text += &format!(", after {}\n", plural(shown.records, "record"));
     if let Some(record) = shown.known_until {
         let why = "the process that sent what it took in there was killed before it wrote that down";
-        text += &format!("  {}\n", paint.on(Look::Warn, &format!("as it was before record {}: {why}", count(record))));
+        text += &format!("  {}\n", paint.on(Style::Warn, &format!("as it was before record {}: {why}", count(record))));
     }
     if let Some((has, decided)) = shown.steps {
         text += &match shown.nodes.is_empty() {
@@ -405,26 +405,26 @@ fn text(shown: &Shown, paint: Paint) -> String {
     }
     let mut table = Table::new(["<service", "it thinks", "ready", "desired", "ready here"]);
     for service in &shown.services {
-        let look = if service.thinks == service.ready { Look::Plain } else { Look::Warn };
+        let style = if service.thinks == service.ready { Style::Plain } else { Style::Warn };
         table.row([
-            Cell::from(cut(&service.service, 40)),
-            Cell::new(count(service.thinks), look),
+            TableCell::from(cut(&service.service, 40)),
+            TableCell::new(count(service.thinks), style),
             count(service.ready).into(),
             count(u64::from(service.wanted)).into(),
-            service.here.map_or_else(|| "".into(), |here| Cell::from(count(u64::from(here)))),
+            service.here.map_or_else(|| "".into(), |here| TableCell::from(count(u64::from(here)))),
         ]);
     }
     text += &format!("\n{}", table.without_empty_columns(&[]).render(paint));
     let mut hosts = Table::new(["<instance", "<is", "version", "slots in use", "waiting"]);
     for it in shown.instances.iter().take(INSTANCES_MAX) {
         let (active, slots) = it.slots;
-        let look = if active >= slots && it.waiting > 0 { Look::Warn } else { Look::Plain };
+        let style = if active >= slots && it.waiting > 0 { Style::Warn } else { Style::Plain };
         hosts.row([
-            Cell::from(cut(&format!("{}#{}", it.service, it.ordinal), 40)),
+            TableCell::from(cut(&format!("{}#{}", it.service, it.ordinal), 40)),
             it.state.into(),
             count(u64::from(it.version)).into(),
-            Cell::new(format!("{active} of {slots}"), look),
-            Cell::new(count(it.waiting as u64), look),
+            TableCell::new(format!("{active} of {slots}"), style),
+            TableCell::new(count(it.waiting as u64), style),
         ]);
     }
     if !shown.instances.is_empty() {
@@ -436,11 +436,11 @@ fn text(shown: &Shown, paint: Paint) -> String {
     let mut nodes = Table::new(["<node", "<it thinks", "<is", "applied step"]);
     for node in &shown.nodes {
         let is = if node.is_up { "up" } else { "down" };
-        let look = if (node.thinks == "dead") == node.is_up { Look::Warn } else { Look::Plain };
+        let style = if (node.thinks == "dead") == node.is_up { Style::Warn } else { Style::Plain };
         nodes.row([
-            Cell::from(cut(&node.node, 40)),
-            Cell::new(node.thinks, look),
-            Cell::new(is, look),
+            TableCell::from(cut(&node.node, 40)),
+            TableCell::new(node.thinks, style),
+            TableCell::new(is, style),
             count(node.applied).into(),
         ]);
     }
@@ -462,7 +462,7 @@ fn lines(heading: &str, lines: &[Line], when: impl Fn(&Line) -> String, paint: P
     if lines.is_empty() {
         return String::new();
     }
-    let mut text = format!("\n{}\n", paint.on(Look::Bold, heading));
+    let mut text = format!("\n{}\n", paint.on(Style::Bold, heading));
     for line in lines.iter().take(LINES_MAX) {
         text += &format!("{}\n", cut(&format!("  {:>8}  {:16} {}", line.record, when(line), line.what), width()));
     }

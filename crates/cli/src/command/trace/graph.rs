@@ -13,7 +13,7 @@ use meshsim_actor::{ActorId, Fate, Span, Time};
 use meshsim_experiment::duration;
 use meshsim_mesh::measure::Histogram;
 use meshsim_report::series::{self, Kind, Row};
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{count, number, percent, plural, rate, span};
 use meshsim_trace::Entry;
 use serde::Serialize;
@@ -320,7 +320,7 @@ fn middle(mut figures: Vec<(u64, u64)>) -> Option<u64> {
 
 fn text(graph: &Graph, paint: Paint) -> String {
     let [from, to] = [graph.from_s, graph.to_s].map(number);
-    let mut text = format!("{} from {from}s to {to}s", paint.on(Look::Bold, &heading(graph.of)));
+    let mut text = format!("{} from {from}s to {to}s", paint.on(Style::Bold, &heading(graph.of)));
     if graph.percentiles_of_middle_window {
         text += "; p50 and p99 are those of the middle window";
     }
@@ -328,11 +328,11 @@ fn text(graph: &Graph, paint: Paint) -> String {
     let mut table = Table::new(["<from", "<to", graph.of, "rate", "p50", "p99", "failed", "lost"]);
     for edge in graph.edges.iter().take(EDGES_TEXT_MAX) {
         let bad = |n: u64| match n {
-            0 => Cell::from(""),
-            n => Cell::new(percent(n as f64 / edge.count as f64), Look::Bad),
+            0 => TableCell::from(""),
+            n => TableCell::new(percent(n as f64 / edge.count as f64), Style::Bad),
         };
         table.row([
-            Cell::from(cut(&edge.from, 14)),
+            TableCell::from(cut(&edge.from, 14)),
             cut(&edge.target(), 22).into(),
             count(edge.count).into(),
             rate(edge.per_s).into(),

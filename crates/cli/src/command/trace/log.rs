@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meshsim_report::table::Look;
+use meshsim_report::table::Style;
 use meshsim_report::{count, plural};
 use meshsim_trace::export::jsonl_line_of;
 
@@ -102,7 +102,7 @@ impl Args {
                 if steps > 0 {
                     text += &format!("\n{} of steps of requests: `trace request` follows them", count(steps));
                 }
-                writeln!(out, "{}", paint.on(Look::Dim, &text))?;
+                writeln!(out, "{}", paint.on(Style::Dim, &text))?;
             }
             Ok(())
         })?;

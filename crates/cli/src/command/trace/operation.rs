@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::{ActorId, Fate, MachineAction, Span, Time};
 use meshsim_mesh::model::COORDINATOR;
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{OperationSummary, Summary, count, number, plural};
 use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
@@ -134,7 +134,7 @@ fn list(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["n", "<operation", "began", "<ended", "steps", "settled", "resent"]);
     for (at, operation) in (1..).zip(&summary.operations) {
         table.row([
-            Cell::from(count(at)),
+            TableCell::from(count(at)),
             cut(&name(operation), 28).into(),
             format!("{}s", number(operation.began_s)).into(),
             operation.outcome.to_string().into(),
@@ -308,14 +308,14 @@ fn slowest(steps: &[Step]) -> Option<&Step> {
 }
 
 /// Progress of a node with a step: the time of its acknowledgement, or a word.
-fn state(step: &Step, place: &Place) -> (String, Look) {
+fn state(step: &Step, place: &Place) -> (String, Style) {
     match (after(step, place.acknowledged), place) {
-        (Some(span), place) if place.resent > 0 => (format!("{span} +{}", place.resent), Look::Warn),
-        (Some(span), _) => (span.to_string(), Look::Plain),
-        (None, Place { refused: Some(_), .. }) => ("refused".into(), Look::Bad),
-        (None, Place { applied: Some(_), .. }) => ("applied".into(), Look::Warn),
-        (None, Place { delivered: Some(_), .. }) => ("delivered".into(), Look::Warn),
-        (None, Place { sent: Some(_), .. }) => ("sent".into(), Look::Bad),
-        (None, _) => ("not sent".into(), Look::Bad),
+        (Some(span), place) if place.resent > 0 => (format!("{span} +{}", place.resent), Style::Warn),
+        (Some(span), _) => (span.to_string(), Style::Plain),
+        (None, Place { refused: Some(_), .. }) => ("refused".into(), Style::Bad),
+        (None, Place { applied: Some(_), .. }) => ("applied".into(), Style::Warn),
+        (None, Place { delivered: Some(_), .. }) => ("delivered".into(), Style::Warn),
+        (None, Place { sent: Some(_), .. }) => ("sent".into(), Style::Bad),
+        (None, _) => ("not sent".into(), Style::Bad),
     }
 }

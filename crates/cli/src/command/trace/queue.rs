@@ -9,7 +9,7 @@ use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::nearest;
 use meshsim_mesh::mark;
 use meshsim_mesh::model::ServiceId;
-use meshsim_report::table::{Look, Paint, Table};
+use meshsim_report::table::{Style, Paint, Table};
 use meshsim_report::{count, number, picture, text};
 use meshsim_trace::Entry;
 use serde::Serialize;
@@ -223,7 +223,7 @@ impl Shown {
             ]);
         }
         let scale = format!("a character is {} s", number(self.window_s));
-        format!("{}\n{}\n", table.render(paint).trim_end(), paint.on(Look::Dim, &scale))
+        format!("{}\n{}\n", table.render(paint).trim_end(), paint.on(Style::Dim, &scale))
     }
 
     fn picture(&self) -> String {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::Span;
 use meshsim_experiment::printable;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use meshsim_report::{count, plural};
 use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
@@ -283,7 +283,7 @@ pub(in crate::command) fn self_set(links: &[Link]) -> usize {
 fn told(links: &[Link], is_wide: bool, since_before: bool, paint: Paint) -> String {
     let actor = links.iter().map(|link| link.actor.chars().count()).max().unwrap_or(0).clamp(5, 14);
     let heading = format!("{:>8} {:>11} {:>8}  {:actor$}  what", "record", "time (s)", "after", "actor");
-    let mut text = format!("{}\n", paint.on(Look::Dim, &heading));
+    let mut text = format!("{}\n", paint.on(Style::Dim, &heading));
     let mut before = links.first().map_or(0, |link| link.at_ns);
     for link in links {
         let micros = link.at_ns / 1_000;

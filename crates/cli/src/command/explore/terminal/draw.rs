@@ -1,7 +1,7 @@
 //! The terminal's picture of a run.
 
 use meshsim_report::count;
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Modifier;
@@ -12,8 +12,8 @@ use super::super::told::Told;
 use super::View;
 use crate::error::Error;
 use crate::flow::Lines;
-use crate::flow::line::{look, what};
-use crate::fullscreen::{FullScreen, fitted, line, style};
+use crate::flow::line::{style, what};
+use crate::fullscreen::{FullScreen, drawn, fitted, line};
 
 /// The list of keys.
 pub(super) const KEYS: [&str; 13] = [
@@ -37,8 +37,8 @@ pub(super) struct Picture {
     title: String,
     heading: String,
     /// Lines of records, each with its look; the chosen one.
-    records: Vec<(String, Look, bool)>,
-    detail: Vec<(String, Look)>,
+    records: Vec<(String, Style, bool)>,
+    detail: Vec<(String, Style)>,
     last: String,
     notice: Vec<String>,
 }
@@ -90,8 +90,8 @@ impl View<'_> {
         before.extend(around);
         let mut records = Vec::new();
         for record in before {
-            let line = self.walk.with(record, |item| (lines.line(item), look(item)))?;
-            records.extend(line.map(|(line, look)| (line, look, record == self.at)));
+            let line = self.walk.with(record, |item| (lines.line(item), style(item)))?;
+            records.extend(line.map(|(line, style)| (line, style, record == self.at)));
         }
         let (last_record, at) = (self.walk.len().saturating_sub(1), self.at);
         let now = self.walk.with(at, |item| item.record.at)?.unwrap_or_default();
@@ -108,12 +108,12 @@ impl View<'_> {
             None => self
                 .walk
                 .with(at, |item| {
-                    let mut text = vec![(what(item, names), look(item))];
+                    let mut text = vec![(what(item, names), style(item))];
                     let request = item.owner.map(|owner| format!("request {}", names.request(owner.root)));
                     let took = item.took().map(|took| format!("took {took}"));
                     let cause = item.derived.cause.map(|cause| format!("because of record {cause}"));
                     let facts: Vec<String> = [request, took, cause].into_iter().flatten().collect();
-                    text.push((facts.join(", "), Look::Dim));
+                    text.push((facts.join(", "), Style::Dim));
                     text
                 })?
                 .unwrap_or_default(),
@@ -134,16 +134,16 @@ impl View<'_> {
 }
 
 /// Causes and effects.
-fn story(told: &Told) -> Vec<(String, Look)> {
+fn story(told: &Told) -> Vec<(String, Style)> {
     let line = |link: &super::super::super::trace::why::Link| {
         let (record, at_ns, actor, what) = link.told();
         format!("{record:>9} {:>11.6}  {actor:14} {what}", at_ns as f64 / 1e9)
     };
     let (because, and_so) = told.links();
-    let mut text = vec![("because of".to_owned(), Look::Bold)];
-    text.extend(because.iter().rev().take(5).rev().map(|link| (line(link), Look::Plain)));
-    text.push(("and so".to_owned(), Look::Bold));
-    text.extend(and_so.iter().map(|link| (line(link), Look::Plain)));
+    let mut text = vec![("because of".to_owned(), Style::Bold)];
+    text.extend(because.iter().rev().take(5).rev().map(|link| (line(link), Style::Plain)));
+    text.push(("and so".to_owned(), Style::Bold));
+    text.extend(and_so.iter().map(|link| (line(link), Style::Plain)));
     text
 }
 
@@ -159,20 +159,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture) {
         Constraint::Length(1),
     ];
     let [title, heading, records, detail, last] = Layout::vertical(parts).areas(area);
-    let line = |text: &str, look: Look| line(text, look, area.width);
-    frame.render_widget(line(&picture.title, Look::Bold), title);
-    frame.render_widget(line(&picture.heading, Look::Dim), heading);
-    let chosen = |(text, look, is_chosen): &(String, Look, bool)| {
+    let line = |text: &str, style: Style| line(text, style, area.width);
+    frame.render_widget(line(&picture.title, Style::Bold), title);
+    frame.render_widget(line(&picture.heading, Style::Dim), heading);
+    let chosen = |(text, style, is_chosen): &(String, Style, bool)| {
         // Told apart without colour, too.
         let mark = if *is_chosen { ">" } else { " " };
         let text = fitted(&format!("{mark}{}", text.strip_prefix(' ').unwrap_or(text)), area.width);
-        let style = if *is_chosen { style(*look).add_modifier(Modifier::REVERSED) } else { style(*look) };
+        let style = if *is_chosen { drawn(*style).add_modifier(Modifier::REVERSED) } else { drawn(*style) };
         Line::from(Span::styled(text, style))
     };
     frame.render_widget(Paragraph::new(picture.records.iter().map(chosen).collect::<Vec<_>>()), records);
-    let lines: Vec<Line<'_>> = picture.detail.iter().map(|(text, look)| line(text, *look)).collect();
+    let lines: Vec<Line<'_>> = picture.detail.iter().map(|(text, style)| line(text, *style)).collect();
     frame.render_widget(Paragraph::new(lines), detail);
-    frame.render_widget(line(&picture.last, Look::Dim), last);
+    frame.render_widget(line(&picture.last, Style::Dim), last);
     if !picture.notice.is_empty() {
         notice(frame, area, &picture.notice);
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use meshsim_actor::Span;
 use meshsim_report::picture::{self, escaped};
 use meshsim_report::plural;
-use meshsim_report::table::Look;
+use meshsim_report::table::Style;
 use meshsim_report::wrap::wrapped;
 
 use super::text::why;
@@ -95,10 +95,10 @@ pub(super) fn draw(heading: [&str; 2], steps: &[Step], only: Option<u64>, most: 
 
 /// A step on a node: its progress in words, and its way as a bar. The last node stands out.
 fn cell(step: &Step, place: &Place, is_last: bool, scale: f64, [x, y]: [f64; 2]) -> String {
-    let (words, look) = state(step, place);
-    let class = match look {
-        Look::Bad => "badink",
-        Look::Warn => "warn",
+    let (words, style) = state(step, place);
+    let class = match style {
+        Style::Bad => "badink",
+        Style::Warn => "warn",
         _ => "",
     };
     let class = if is_last { format!("{class} last") } else { class.to_owned() };

@@ -1,7 +1,7 @@
 //! The steps of an operation as text: node by step, and one step on each node.
 
 use meshsim_actor::Span;
-use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::table::{TableCell, Style, Paint, Table};
 use meshsim_report::{count, number, plural};
 
 use super::{Place, Step, after, nodes_slowest_first, slowest_first, state, way};
@@ -11,7 +11,7 @@ use crate::screen::{paragraph, width};
 /// `heading` is the number of the operation and what it is.
 pub(super) fn write(heading: [&str; 2], steps: &[Step], only: Option<u64>, most: usize, paint: Paint) -> String {
     let [number, what] = heading;
-    let mut text = format!("{}  {what}\n", paint.on(Look::Bold, number));
+    let mut text = format!("{}  {what}\n", paint.on(Style::Bold, number));
     if only.is_none() && steps.len() > 1 {
         text += &matrix(steps, most, paint);
     }
@@ -30,12 +30,12 @@ fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
     let headings = steps.iter().take(fitting).map(|step| format!("step {}", step.n));
     let mut table = Table::new(std::iter::once("<acknowledged after".to_owned()).chain(headings));
     for node in nodes.iter().take(most) {
-        let mut row: Vec<Cell> = vec![cut(node, 18).into()];
+        let mut row: Vec<TableCell> = vec![cut(node, 18).into()];
         row.extend(steps.iter().take(fitting).map(|step| match step.nodes.iter().find(|place| place.node == *node) {
-            None => Cell::from(""),
+            None => TableCell::from(""),
             Some(place) => {
-                let (words, look) = state(step, place);
-                Cell::new(words, look)
+                let (words, style) = state(step, place);
+                TableCell::new(words, style)
             }
         }));
         table.row(row);
@@ -54,14 +54,14 @@ fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
 fn one(step: &Step, most: usize, paint: Paint) -> String {
     let nodes = slowest_first(step);
     let decided = step.decided_ns as f64 / 1e9;
-    let mut text = format!("\n{}, decided at {decided:.6}s\n", paint.on(Look::Bold, &format!("Step {}", step.n)));
+    let mut text = format!("\n{}, decided at {decided:.6}s\n", paint.on(Style::Bold, &format!("Step {}", step.n)));
     let mut table = Table::new(["<node", "sent", "delivered", "applied", "acknowledged", "resent", "lost", "refused"]);
     for place in nodes.iter().take(most) {
-        let span = |at| Cell::from(after(step, at).map_or_else(|| "-".into(), |span: Span| format!("+{span}")));
+        let span = |at| TableCell::from(after(step, at).map_or_else(|| "-".into(), |span: Span| format!("+{span}")));
         let lost: u64 = place.lost.values().sum();
-        let many = |n: u64| if n > 0 { Cell::new(count(n), Look::Warn) } else { "".into() };
+        let many = |n: u64| if n > 0 { TableCell::new(count(n), Style::Warn) } else { "".into() };
         table.row([
-            Cell::from(cut(&place.node, 14)),
+            TableCell::from(cut(&place.node, 14)),
             span(place.sent),
             span(place.delivered),
             span(place.applied),
@@ -70,7 +70,7 @@ fn one(step: &Step, most: usize, paint: Paint) -> String {
             many(lost),
             place.refused.map_or_else(
                 || "".into(),
-                |at| Cell::new(format!("+{}", after(step, Some(at)).unwrap_or(Span::ZERO)), Look::Bad),
+                |at| TableCell::new(format!("+{}", after(step, Some(at)).unwrap_or(Span::ZERO)), Style::Bad),
             ),
         ]);
     }

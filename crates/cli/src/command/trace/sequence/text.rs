@@ -1,6 +1,6 @@
 //! The diagram in characters. A row is a message, at the time of its sending.
 
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{Style, Paint};
 
 use super::{Arrow, Diagram, Fared, Message, secs};
 use crate::flow::line::cut;
@@ -24,7 +24,7 @@ pub(super) fn draw(diagram: &Diagram, width: usize, paint: Paint) -> String {
     for (at, name) in diagram.actors.iter().enumerate() {
         let before: String = (0..at).map(|_| bar(gap)).collect();
         let name = cut(name, width.saturating_sub(TIME + 2 + gap * at));
-        out += &format!("{:TIME$}  {before}{}\n", "", paint.on(Look::Bold, &name));
+        out += &format!("{:TIME$}  {before}{}\n", "", paint.on(Style::Bold, &name));
     }
     let mut marks = diagram.marks.iter().peekable();
     let mut messages = diagram.messages.iter().peekable();
@@ -34,27 +34,27 @@ pub(super) fn draw(diagram: &Diagram, width: usize, paint: Paint) -> String {
             (Some(mark), Some(message)) => (mark.at_ns, mark.record) < (message.sent_ns, message.record),
             (mark, _) => mark.is_some(),
         };
-        let (at, body, look, label) = if mark_first {
+        let (at, body, style, label) = if mark_first {
             let Some(mark) = marks.next() else { break };
             let sign = if mark.is_bad { '✕' } else { '*' };
             let body =
                 (0..count).map(|at| cell(if at == mark.actor { sign } else { '│' }, ' ', gap)).collect::<String>();
-            (mark.at_ns, body, if mark.is_bad { Look::Bad } else { Look::Good }, mark.words.clone())
+            (mark.at_ns, body, if mark.is_bad { Style::Bad } else { Style::Good }, mark.words.clone())
         } else {
             let Some(message) = messages.next() else { break };
-            (message.sent_ns, arrow(message, count, gap), look(message), message.label())
+            (message.sent_ns, arrow(message, count, gap), style(message), message.label())
         };
         let row = format!("{:>TIME$}  {body}{}", secs(at), cut(&label, words));
-        out += &format!("{}\n", paint.on(look, row.trim_end()));
+        out += &format!("{}\n", paint.on(style, row.trim_end()));
     }
     out
 }
 
-fn look(message: &Message) -> Look {
+fn style(message: &Message) -> Style {
     match message.arrow() {
-        Arrow::Lost => Look::Bad,
-        Arrow::Odd => Look::Warn,
-        Arrow::Plain => Look::Plain,
+        Arrow::Lost => Style::Bad,
+        Arrow::Odd => Style::Warn,
+        Arrow::Plain => Style::Plain,
     }
 }
 
