@@ -28,7 +28,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         role: "node".into(),
         names: vec!["node-0".into(), "node-1".into()],
         count: 3,
-        host: "machine".into(),
+        hostname: "machine".into(),
         pid: 4711,
         boot_id: u64::MAX,
         address: ":7701".into(),
@@ -48,7 +48,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let loss = Loss { on: Link::between(some, ActorSelector::All), probability: 0.25 };
     let report = ProcessReport {
         actors: vec!["node-0".into()],
-        host: "machine".into(),
+        hostname: "machine".into(),
         pid: 4711,
         clock_error_ns: 12_345,
         clock: vec![ClockSample { at: Time::from_nanos(1_000_000_000), error_ns: 12_345 }],
