@@ -258,14 +258,16 @@ fn two_random_choices() {
     }
 }
 
-/// Number of servers, balancer of their caller, and time in the system at load 0.9; simulated independently.
-const CHOOSING: [(u32, Balancer, f64); 6] = [
-    (100, Balancer::RoundRobin, 5.227),
-    (100, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 2.66),
-    (100, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 2.644),
-    (100, Balancer::LeastRequest { choices: Choices::All }, 1.067),
-    (2, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 5.865),
-    (2, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 5.475),
+/// Number of servers, balancer of their caller, time in the system at load 0.9, simulated independently, and how exactly
+/// that figure is known.
+const CHOOSING: [(u32, Balancer, f64, f64); 6] = [
+    (100, Balancer::RoundRobin, 5.227, 0.004),
+    (100, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 2.66, 0.004),
+    (100, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 2.644, 0.004),
+    // "Join the shortest queue".
+    (100, Balancer::LeastRequest { choices: Choices::All }, 1.0668, 0.00005),
+    (2, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 5.865, 0.004),
+    (2, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 5.475, 0.004),
 ];
 
 fn chosen_by(balancer: Balancer, n: u32, requests: f64) -> Estimate {
@@ -275,7 +277,7 @@ fn chosen_by(balancer: Balancer, n: u32, requests: f64) -> Estimate {
 
 #[test]
 fn the_choice_of_instances_determines_the_latency() {
-    for (n, balancer, w) in CHOOSING.into_iter().filter(|(n, ..)| *n == 100) {
+    for (n, balancer, w, _) in CHOOSING.into_iter().filter(|(n, ..)| *n == 100) {
         let mean = chosen_by(balancer, n, 150_000.0).mean;
         println!("{balancer:?} of {n}: {mean:.3}, oracle {w}");
         assert!((mean / w - 1.0).abs() < 0.08, "{balancer:?}: {mean}, not {w}");
@@ -285,8 +287,7 @@ fn the_choice_of_instances_determines_the_latency() {
 #[test]
 #[ignore = "long: runs in release"]
 fn choosing_among_all_or_some() {
-    for (n, balancer, w) in CHOOSING {
-        // The figures themselves have four digits.
-        chosen_by(balancer, n, 6e6).expect(&format!("{balancer:?} of {n}"), w, 0.004);
+    for (n, balancer, w, tolerance) in CHOOSING {
+        chosen_by(balancer, n, 6e6).expect(&format!("{balancer:?} of {n}"), w, tolerance);
     }
 }

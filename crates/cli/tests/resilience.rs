@@ -342,6 +342,76 @@ load:
     }
 }
 
+#[test]
+fn pending_calls_and_retries_of_a_breaker_overflow_alike() {
+    let mesh = "
+duration: 7s
+nodes: [ { name: node, count: 2 } ]
+services:
+  queued: { capacity: 100, breaker: { max_connections: 5, max_pending_requests: 3 }, endpoints: { get: { script: [ sleep: { exponential: 100ms } ] } } }
+  shaky: { capacity: 100, breaker: { max_retries: 1 }, endpoints: { get: { errors: 100%, script: [ sleep: 50ms ] } } }
+load:
+  a: { to: queued, arrivals: { poisson: 50/s }, from: 500ms, for: 6s }
+  b: { to: shaky, arrivals: { poisson: 50/s }, from: 500ms, for: 6s, retries: 2, retry: { budget: none } }
+";
+    let runs = both("overflow", mesh);
+    assert_alike(&runs, "/loads/0/requests/policies/overflow_pending", 30.0);
+    assert_alike(&runs, "/loads/0/requests/done", 150.0);
+    // One retry at a time: some twenty a second.
+    assert_alike(&runs, "/loads/1/requests/retries", 60.0);
+    assert_alike(&runs, "/loads/1/requests/policies/overflow_retries", 100.0);
+}
+
+#[test]
+fn retries_keep_to_their_conditions_and_leave_the_failed_instance_alike() {
+    // One of three instances fails all that it gets.
+    let mesh = "
+duration: 7s
+nodes: [ { name: node, count: 3 } ]
+services:
+  web: { instances: 3, capacity: 100, balancer: random, endpoints: { get: { script: [ sleep: 5ms ] } } }
+load:
+  other: { to: web, arrivals: { poisson: 50/s }, from: 500ms, for: 6s, retries: 1, retry: { budget: none, other_instance: 20 } }
+  same: { to: web, arrivals: { poisson: 50/s }, from: 500ms, for: 6s, retries: 1, retry: { budget: none } }
+  never: { to: web, arrivals: { poisson: 50/s }, from: 500ms, for: 6s, retries: 1, retry: { budget: none, on: [ timeout ] } }
+faults:
+  - { at: 0s, for: 7s, service: web, instances: 1, errors: 100% }
+";
+    let runs = both("conditions", mesh);
+    assert_alike(&runs, "/loads/0/requests/retries", 60.0);
+    assert_alike(&runs, "/loads/1/requests/retries", 60.0);
+    for run in &runs {
+        let of = |load: usize, what: &str| count(run, &format!("/loads/{load}/requests/{what}"));
+        let share = |load| of(load, "failed") / of(load, "offered");
+        // A retry elsewhere succeeds; one at random meets the same instance a third of the times; an error is no timeout.
+        assert_eq!((of(0, "failed"), of(2, "retries")), (0.0, 0.0));
+        assert!((share(1) - 1.0 / 9.0).abs() < 0.07, "{}", share(1));
+        assert!((share(2) - 1.0 / 3.0).abs() < 0.11, "{}", share(2));
+    }
+}
+
+#[test]
+fn a_zone_with_fewer_instances_sends_its_surplus_away_alike() {
+    // Half of the callers and a third of the instances: a third of all requests stays, half of the rest goes away.
+    let mesh = "
+duration: 8s
+nodes: [ { name: a, count: 2, zone: a, cores: 1 }, { name: b, count: 4, zone: b, cores: 1 } ]
+services:
+  web: { instances: 6, cpu: 1, capacity: 100, zone_routing: aware, endpoints: { get: { script: [ sleep: 2ms ] } } }
+load:
+  near: { to: web, arrivals: { poisson: 75/s }, from: 1s, for: 6s, zone: a }
+  far: { to: web, arrivals: { poisson: 75/s }, from: 1s, for: 6s, zone: b }
+";
+    let runs = arrived(&both_in("aware", mesh));
+    assert_alike_by_instance(&runs);
+    for run in &runs {
+        let all: f64 = run.values().sum();
+        let least = run.values().copied().fold(f64::INFINITY, f64::min);
+        // All instances are loaded alike, whichever zone they are in.
+        assert!(all > 700.0 && least / all > 0.12, "{run:?}");
+    }
+}
+
 /// Requests that arrived at each instance of both runs in a folder, by service and name.
 fn arrived(folder: &Path) -> [BTreeMap<(String, String), f64>; 2] {
     ["sim", "live"].map(|run| {
