@@ -360,4 +360,17 @@ fn a_mirror_that_makes_calls_endless_cannot_be_set() {
     let file = format!("{text}operations: [ {{ at: 1s, {set} }} ]\n");
     let why = meshsim_experiment::parse("mesh.yaml", &file, std::path::Path::new(""), &[]).unwrap_err().to_string();
     assert!(why.contains("these calls never end"), "{why}");
+    // Neither of two mirrors alone closes the circle.
+    let text = "duration: 5s\nnodes: [ { name: n } ]\nservices:\n  \
+                a: { endpoints: { get: { script: [ call: b ] } } }\n  b: { endpoints: { get: {} } }\n  \
+                c: { endpoints: { get: { script: [ call: d ] } } }\n  d: { endpoints: { get: {} } }\n";
+    let [one, two] =
+        ["{ at: 1s, set: services.b.mirror, to: { to: c } }", "{ at: 2s, set: services.d.mirror, to: { to: a } }"];
+    let of = |list: &str| {
+        let file = format!("{text}operations: [ {list} ]\n");
+        meshsim_experiment::parse("mesh.yaml", &file, std::path::Path::new(""), &[]).map(|_| ())
+    };
+    assert!(of(one).is_ok() && of(two).is_ok());
+    let why = of(&format!("{one}, {two}")).unwrap_err().to_string();
+    assert!(why.contains("these calls never end") && why.contains("mesh.yaml:7:"), "{why}");
 }

@@ -95,9 +95,10 @@ impl ImpairmentKind {
             false => Err(format!("a share is between 0 and 1, not {share}")),
         };
         match self {
-            ImpairmentKind::Errors(it) | ImpairmentKind::Hang(it) | ImpairmentKind::Refuse(it) | ImpairmentKind::Slots(it) => {
-                share(*it)
-            }
+            ImpairmentKind::Errors(it)
+            | ImpairmentKind::Hang(it)
+            | ImpairmentKind::Refuse(it)
+            | ImpairmentKind::Slots(it) => share(*it),
             ImpairmentKind::Latency(dist) => dist.validate().map_err(|error| error.to_string()),
             ImpairmentKind::Speed(speed) if speed.is_finite() && *speed > 0.0 => Ok(()),
             ImpairmentKind::Speed(speed) => Err(format!("a speed is above zero, not {speed}")),

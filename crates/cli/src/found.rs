@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::verify::{Breach, Verified};
 use meshsim_report::wrap::wrapped;
 use meshsim_run::{Keep, Simulation};

@@ -9,7 +9,7 @@ use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
 use meshsim_report::series::Series;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::waterfall::Totals;
 use meshsim_report::waterfall::totals_text::short_totals;
 use meshsim_report::{Outcome, Summary, events, text};

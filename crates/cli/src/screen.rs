@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use meshsim_experiment::{is_unprintable, printable};
-use meshsim_report::table::{COLUMNS, Style, Paint};
+use meshsim_report::table::{COLUMNS, Paint, Style};
 use serde::Serialize;
 
 use crate::error::Error;

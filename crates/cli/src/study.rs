@@ -3,7 +3,7 @@
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_report::compare::letter;
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{number, percent, plural, rate};
 use meshsim_study::estimate::Estimate;
 use meshsim_study::limit::Limit;
@@ -329,8 +329,10 @@ fn table_of_pairs(pairs: &Pairs, all: bool) -> Table {
             if index > 0 {
                 let difference = figure.differences[index - 1];
                 let style = difference.map_or(Style::Dim, |it| if it.is_marked { Style::Warn } else { Style::Dim });
-                cells
-                    .push(TableCell::new(difference.map_or_else(String::new, |it| difference_text(&figure.name, it)), style));
+                cells.push(TableCell::new(
+                    difference.map_or_else(String::new, |it| difference_text(&figure.name, it)),
+                    style,
+                ));
                 cells.push(TableCell::new(share_text(figure, index), style));
             }
         }

@@ -21,7 +21,9 @@ impl Service {
     /// True if it changes nothing, by its own figures.
     pub fn is_idle(&self) -> bool {
         match &self.impairment.effect {
-            ImpairmentKind::Errors(share) | ImpairmentKind::Hang(share) | ImpairmentKind::Refuse(share) => *share == 0.0,
+            ImpairmentKind::Errors(share) | ImpairmentKind::Hang(share) | ImpairmentKind::Refuse(share) => {
+                *share == 0.0
+            }
             ImpairmentKind::Latency(added) => added.mean_secs() == 0.0,
             ImpairmentKind::Slots(factor) | ImpairmentKind::Speed(factor) => *factor == 1.0,
         }

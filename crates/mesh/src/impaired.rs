@@ -176,7 +176,10 @@ fn impaired_sending(callee: &CallSpec, attempt: u8, mesh: &Mesh, cx: &MeshCx<'_>
             ImpairmentKind::Hang(share) => never |= lot.chance(it.key, *share),
             ImpairmentKind::Latency(added) => late += added.sample(&mut lot.rng(it.key)),
             // These are about the serving side.
-            ImpairmentKind::Errors(_) | ImpairmentKind::Refuse(_) | ImpairmentKind::Slots(_) | ImpairmentKind::Speed(_) => {}
+            ImpairmentKind::Errors(_)
+            | ImpairmentKind::Refuse(_)
+            | ImpairmentKind::Slots(_)
+            | ImpairmentKind::Speed(_) => {}
         }
     }
     match never {

@@ -3,7 +3,7 @@
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::{CheckReport, ClosedEstimate, LoadEstimate, check};
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{count, number, plural, rate, text};
 
 use super::{Source, exact};

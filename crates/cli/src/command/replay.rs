@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meshsim_actor::{ActorId, Span};
 use meshsim_mesh::{Msg, Tick};
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::{count, plural};
 use meshsim_trace::replay::{Difference, ReplayReport};
 use meshsim_trace::{Header, ReadError};

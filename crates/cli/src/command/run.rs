@@ -10,7 +10,7 @@ use meshsim_experiment::check::check;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::news::Told;
 use meshsim_mesh::{Mesh, MeshActor};
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::{SoFar, count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_study::plan::{Plan, Varied};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use meshsim_experiment::differences;
-use meshsim_report::table::{TableCell, Style, Table};
+use meshsim_report::table::{Style, Table, TableCell};
 use meshsim_report::{Outcome, Summary, number};
 use meshsim_study::{journal, store};
 

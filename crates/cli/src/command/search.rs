@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use meshsim_actor::Span;
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::verify::Verified;
 use meshsim_report::{count, number, plural};
 use meshsim_search::campaign::{Broken, Campaign, CampaignError, Found, SEEDS_FOR_RARE, search, try_seed};

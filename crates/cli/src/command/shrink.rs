@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use meshsim_experiment::{Experiment, fault_in_words};
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::verify::Verified;
 use meshsim_report::wrap::wrapped;
 use meshsim_report::{count, plural};

@@ -7,7 +7,7 @@
 
 use meshsim_actor::{Fate, MachineAction};
 use meshsim_experiment::printable;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::wrap::shortened;
 use meshsim_trace::Entry;
 use meshsim_trace::export::kind;

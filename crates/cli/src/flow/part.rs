@@ -6,7 +6,7 @@ use std::path::Path;
 use meshsim_actor::ActorId;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::plural;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_trace::{Entry, Record};
 
 use super::line::{Lines, cut};

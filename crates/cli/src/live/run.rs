@@ -8,7 +8,7 @@ use meshsim_experiment::Experiment;
 use meshsim_gateway::{GatewayListener, RunningServer};
 use meshsim_mesh::Mesh;
 use meshsim_net::{ClockSample, ClusterStatus, Phase, ProcessReport};
-use meshsim_report::table::{Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table};
 use meshsim_report::{count, span};
 use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
 use serde_json::json;

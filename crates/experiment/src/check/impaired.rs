@@ -102,7 +102,9 @@ pub(super) fn call(hits: &[Hit], caller: Option<usize>, (service, endpoint): (us
 pub(super) fn withheld(hits: &[Hit], caller: Option<usize>, (service, endpoint): (usize, usize)) -> f64 {
     let hits = hits.iter().filter(|hit| hit.calls(caller, service, endpoint));
     1.0 - hits.fold(1.0, |all, hit| match hit.effect {
-        ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) | ImpairmentKind::Hang(share) => all * (1.0 - share),
+        ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) | ImpairmentKind::Hang(share) => {
+            all * (1.0 - share)
+        }
         _ => all,
     })
 }
@@ -112,7 +114,9 @@ impl Hit {
         match &self.effect {
             ImpairmentKind::Errors(share) if is_served => fail(profile, self.share * share, None),
             // Those that are refused, or fail before they are sent, take no time.
-            ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) => fail(profile, self.share * share, Some(0.0)),
+            ImpairmentKind::Errors(share) | ImpairmentKind::Refuse(share) => {
+                fail(profile, self.share * share, Some(0.0))
+            }
             ImpairmentKind::Latency(added) => later(profile, self.share, added),
             // The time of those that hang has no closed form here: their callers' timeouts decide it.
             ImpairmentKind::Hang(share) => fail(profile, self.share * share, None),

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use meshsim_actor::{Span, Time};
 use meshsim_fault::{Fault, NetworkSpec};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Control, EndpointId, NodeSpec, Operation, ServiceId};
+use meshsim_mesh::model::{Change, Control, EndpointId, NodeSpec, Operation, ServiceId, Setting};
 use meshsim_mesh::policy::CallRules;
 
 use crate::inputs::Inputs;
@@ -48,6 +48,8 @@ pub(crate) struct Compiled {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     pub(crate) line: Option<u32>,
+    /// Its place in the text of the file.
+    place: Location,
     pub(crate) name: Option<String>,
 }
 
@@ -87,9 +89,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     if reporter.is_clean() {
         let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
-        for it in &file.operations.value {
-            refuse_endless(it, file, &names, &mesh, reporter);
-        }
+        refuse_endless_mirrors(&mesh, mesh.operations.iter().zip(written.iter().map(|it| it.place)), reporter);
     }
     let (network, faults) = network::compile(file, &mesh, inputs, reporter);
     let parts = Parts::new(file, reporter);
@@ -110,16 +110,29 @@ pub(crate) fn operation(
 ) -> Vec<Operation> {
     let names = Names::new(file, reporter);
     let all = operation::one(it, file, &names, reporter);
-    refuse_endless(it, file, &names, mesh, reporter);
+    refuse_endless_mirrors(mesh, all.iter().map(|operation| (operation, it.place)), reporter);
     all
 }
 
-/// Reports an operation that makes calls never end.
-fn refuse_endless(it: &At<schema::Operation>, file: &File, names: &Names<'_>, mesh: &Mesh, reporter: &mut Reporter) {
-    if let schema::Operation::Set(it) = &it.value
-        && let Some((service, setting)) = set::compile(it, file, names, &mut Reporter::default())
-    {
-        set::refuse_endless(it, service, &setting, mesh, reporter);
+/// Reports the first operation with which calls never end, beside what the operations before it have set.
+fn refuse_endless_mirrors<'a>(
+    mesh: &Mesh,
+    operations: impl Iterator<Item = (&'a Operation, Location)>,
+    reporter: &mut Reporter,
+) {
+    // A mirror is the one setting by which a call makes another.
+    let mirrors = operations.filter_map(|(operation, place)| match &operation.change {
+        Change::Set(setting) if matches!(**setting, Setting::Mirror(_)) => Some((operation.service, setting, place)),
+        _ => None,
+    });
+    let mut changed = None;
+    for (service, setting, place) in mirrors {
+        let changed = changed.get_or_insert_with(|| mesh.clone());
+        setting.apply(&mut changed.services[service.index()]);
+        crate::graph::refuse_endless(changed, &vec![place; mesh.services.len()], reporter);
+        if !reporter.is_clean() {
+            break;
+        }
     }
 }
 

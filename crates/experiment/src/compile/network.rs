@@ -183,7 +183,7 @@ impl Faults<'_> {
         let mut out = vec![];
         for it in list {
             let name = it.value.named().0.map(|name| name.value.0.clone());
-            let written = Written { line: self.reporter.line(it.place), name };
+            let written = Written { line: self.reporter.line(it.place), place: it.place, name };
             out.extend(self.one(it, Time::ZERO).into_iter().map(|fault| (fault, written.clone())));
         }
         out

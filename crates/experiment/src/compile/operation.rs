@@ -27,7 +27,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     let mut deployed = BTreeSet::new();
     for it in list {
         let name = it.value.named().0.map(|name| name.value.0.clone());
-        let written = Written { line: reporter.line(it.place), name };
+        let written = Written { line: reporter.line(it.place), place: it.place, name };
         let operations = one(it, file, names, reporter);
         if matches!(it.value, schema::Operation::Deploy(_)) {
             deployed.extend(operations.iter().map(|operation| operation.service));

@@ -1,11 +1,9 @@
 //! Settings of services that operations change.
 
-use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{ServiceId, Setting};
 use meshsim_mesh::policy::outlier::Outliers;
 
 use super::{Names, nodes, policy, service};
-use crate::graph;
 use crate::problem::{Reporter, all_of, nearest, shortened};
 use crate::schema::{self, File};
 use crate::section::{At, Field};
@@ -49,15 +47,6 @@ pub(super) fn compile(
         left.get_or_insert(of_outliers);
     }
     Some((id, setting))
-}
-
-/// Reports a mirror that makes calls never end, beside the mesh of the file.
-pub(super) fn refuse_endless(it: &schema::Set, of: ServiceId, setting: &Setting, mesh: &Mesh, reporter: &mut Reporter) {
-    if let Setting::Mirror(Some(_)) = setting {
-        let mut mesh = mesh.clone();
-        setting.apply(&mut mesh.services[of.index()]);
-        graph::refuse_endless(&mesh, &vec![it.set.place; mesh.services.len()], reporter);
-    }
 }
 
 /// A section of a service, or of a call, that contains only the key of a `set`.

@@ -4,7 +4,7 @@ use crate::compare::history::{DecidedStep, History, OperationName};
 use crate::compare::noise::Difference;
 use crate::compare::{Comparison, Figure, Figures, OperationComparison, letter};
 use crate::show::{count, number, percent, plural, seconds, span};
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// Runs beside the base that fit into the width; more are shown in further tables.
 const BESIDE_MAX: usize = 3;

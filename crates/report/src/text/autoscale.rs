@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, lines};
 use crate::show::{count, fine_seconds};
 use crate::summary::Summary;
-use crate::table::{Style, Paint, Table};
+use crate::table::{Paint, Style, Table};
 
 /// One line for each service that is autoscaled.
 pub(super) fn autoscalers(summary: &Summary, paint: Paint) -> String {

@@ -4,7 +4,7 @@ use super::requests::{OVER_BUDGET, over_budget};
 use super::{ROWS_MAX, lines, more};
 use crate::show::count;
 use crate::summary::Summary;
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// The edges on which something failed, the most attempts first.
 pub(super) fn calls(summary: &Summary, paint: Paint) -> String {

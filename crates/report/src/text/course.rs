@@ -5,7 +5,7 @@ use meshsim_mesh::policy::PolicyGroup;
 use super::lines;
 use crate::aftermath::{Aftermath, Disturbance, Window};
 use crate::show::{count, fine_seconds, number, percent, span};
-use crate::table::{Style, Paint};
+use crate::table::{Paint, Style};
 use crate::wrap::{shortened, width};
 
 /// Minimum number of windows of the section.

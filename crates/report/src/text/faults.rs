@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, lines};
 use crate::aftermath::{ABOVE, Aftermath, BACK_WINDOWS, Disturbance};
 use crate::show::{count, seconds, span};
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// Subject of the table.
 pub(super) const ABOUT: &str = "requests due from the beginning until all was as before";
@@ -57,7 +57,11 @@ fn row(it: &Disturbance, aftermath: &Aftermath) -> Vec<TableCell> {
         seconds(it.from_s).into(),
         seconds(it.to_s).into(),
         it.what.as_str().into(),
-        if is_known { TableCell::new(count(failed), if failed > 0 { Style::Warn } else { Style::Plain }) } else { "".into() },
+        if is_known {
+            TableCell::new(count(failed), if failed > 0 { Style::Warn } else { Style::Plain })
+        } else {
+            "".into()
+        },
         if is_known { span(windows.iter().filter_map(|window| window.tail_ns).max()).into() } else { "".into() },
         recovered,
     ]

@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, more};
 use crate::show::{count, span};
 use crate::summary::Summary;
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// Subject of the table.
 pub(super) const ABOUT: &str = "from planned send time to sending";

@@ -3,7 +3,7 @@
 use super::{lines, more};
 use crate::show::{count, fine_seconds};
 use crate::summary::{OperationSummary, Summary};
-use crate::table::{Style, Paint};
+use crate::table::{Paint, Style};
 
 pub(super) fn real_work(summary: &Summary, paint: Paint) -> String {
     let Some(work) = &summary.real_work else { return String::new() };

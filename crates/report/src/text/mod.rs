@@ -19,7 +19,7 @@ use meshsim_experiment::{Experiment, ModelSize};
 use crate::aftermath::Aftermath;
 use crate::show::{count, fine_seconds, plural};
 use crate::summary::Summary;
-use crate::table::{Style, Paint};
+use crate::table::{Paint, Style};
 use crate::wrap::wrapped;
 
 pub use course::bars;

@@ -7,7 +7,7 @@ use meshsim_mesh::measure::OperationKind;
 use super::{ROWS_MAX, lines, more};
 use crate::show::{count, fine_seconds, named, number, operation_in_words, plural, span};
 use crate::summary::{OperationSummary, Summary};
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// Operations of one kind that begin together are shown as one row from this many on.
 const TOGETHER_MIN: usize = 3;

@@ -3,7 +3,7 @@
 use super::lines;
 use crate::show::{self, count, fine_seconds, rate};
 use crate::summary::{LoadSummary, Requests, Summary, TargetSummary};
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// The span that the figures of the loads are of, in words.
 pub(super) fn span(summary: &Summary) -> String {

@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, lines};
 use crate::show::{count, fine_seconds, operation_in_words, percent};
 use crate::summary::{RolloutEntry, Summary};
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 use crate::wrap::wrapped;
 
 /// Entries of one rollout that are listed at most: half of them its first, half its last.

@@ -3,7 +3,7 @@
 use super::{ROWS_MAX, bar, lines, more};
 use crate::show::{count, fine_seconds, number, rate, span};
 use crate::summary::Summary;
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 /// The span that the figures of the services are of, in words: that of the loads, where these have one and last as long
 /// as the run.

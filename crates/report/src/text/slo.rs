@@ -1,7 +1,7 @@
 //! Verdicts of the SLOs.
 
 use crate::summary::Summary;
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 
 pub(super) fn slo(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["<", "<", "<", "<"]);

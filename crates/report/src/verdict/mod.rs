@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::figures::{has_enough, samples_needed};
 use crate::show;
 use crate::summary::{Measured, per_second, planned_time};
-use crate::table::{TableCell, Style};
+use crate::table::{Style, TableCell};
 
 /// Verdict of an [`Slo`].
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use meshsim_actor::Time;
 
 use super::{Breach, Verified};
 use crate::show::count;
-use crate::table::{TableCell, Style, Paint, Table};
+use crate::table::{Paint, Style, Table, TableCell};
 use crate::wrap::wrapped;
 
 /// A table of the rules, and the first breaches of each. `run` is the name of the run, for the command that explains a

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Kind, Piece, Queue, Waterfall};
 use crate::show::{count, endpoint_in_words, plural};
-use crate::table::{Style, Paint};
+use crate::table::{Paint, Style};
 use crate::wrap::shortened;
 
 /// Maximum number of attempts that are drawn. Beyond it, those that are not on the critical path are folded.

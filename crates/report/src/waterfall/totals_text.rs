@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::text::{caller, endpoint, fit, service, share, time};
 use super::{Group, Kind, Share, Totals};
 use crate::show::{count, plural};
-use crate::table::{Style, Paint};
+use crate::table::{Paint, Style};
 
 /// All requests of each endpoint: the breakdown of their time, beside that of the slowest hundredth.
 pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {

@@ -1,7 +1,7 @@
 //! `meshsim ctl rollout status`: the state and the events of rollouts.
 
 use meshsim_gateway::{Operation, Operations};
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::{RolloutSummary, operation_in_words};
 
 use super::gateway::GatewayClient;

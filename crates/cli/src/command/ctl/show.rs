@@ -6,7 +6,7 @@ use meshsim_actor::Span;
 use meshsim_mesh::coordinator::Presence;
 use meshsim_mesh::measure::OperationKind;
 use meshsim_report::events::{Event, EventKind};
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{OperationSummary, Verdict, count, number, span};
 
 use meshsim_gateway::{

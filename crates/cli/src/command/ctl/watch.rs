@@ -6,7 +6,7 @@ use std::time::Duration;
 use meshsim_gateway::{Events, Moment, Node, Phase, Service, Status};
 use meshsim_mesh::coordinator::Presence;
 use meshsim_report::events::{Event, EventKind};
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{Outcome, Verdict, count, percent, rate, seconds, span, text};
 use ratatui::crossterm::event::KeyCode;
 use ratatui::widgets::Paragraph;
@@ -240,7 +240,11 @@ fn nodes(all: &[Node], paint: Paint) -> Vec<Line> {
     sorted.sort_by_key(|node| node.state == Presence::Alive);
     let mut table = Table::new(["<node", "instances", "<state"]);
     for node in &sorted {
-        table.row([node.name.as_str().into(), count(node.instances.into()).into(), TableCell::from(node.state.as_str())]);
+        table.row([
+            node.name.as_str().into(),
+            count(node.instances.into()).into(),
+            TableCell::from(node.state.as_str()),
+        ]);
     }
     rows(&table, sorted.iter().map(|node| show::style_of(node.state)), paint)
 }

@@ -9,7 +9,7 @@ use meshsim_mesh::MeshActor;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::view::InstanceView;
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{count, number, plural};
 use meshsim_run::Simulation;
 use meshsim_trace::{Entry, ReadError, ReadErrorKind, Reader, Record};

@@ -13,7 +13,7 @@ use meshsim_actor::{ActorId, Fate, Span, Time};
 use meshsim_experiment::duration;
 use meshsim_mesh::measure::Histogram;
 use meshsim_report::series::{self, Kind, Row};
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{count, number, percent, plural, rate, span};
 use meshsim_trace::Entry;
 use serde::Serialize;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::{ActorId, Fate, MachineAction, Span, Time};
 use meshsim_mesh::model::COORDINATOR;
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{OperationSummary, Summary, count, number, plural};
 use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;

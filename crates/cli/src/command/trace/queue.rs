@@ -9,7 +9,7 @@ use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::nearest;
 use meshsim_mesh::mark;
 use meshsim_mesh::model::ServiceId;
-use meshsim_report::table::{Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table};
 use meshsim_report::{count, number, picture, text};
 use meshsim_trace::Entry;
 use serde::Serialize;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::Span;
 use meshsim_experiment::printable;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use meshsim_report::{count, plural};
 use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The terminal's picture of a run.
 
 use meshsim_report::count;
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Modifier;

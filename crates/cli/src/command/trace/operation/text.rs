@@ -1,7 +1,7 @@
 //! The steps of an operation as text: node by step, and one step on each node.
 
 use meshsim_actor::Span;
-use meshsim_report::table::{TableCell, Style, Paint, Table};
+use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{count, number, plural};
 
 use super::{Place, Step, after, nodes_slowest_first, slowest_first, state, way};

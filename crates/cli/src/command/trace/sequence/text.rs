@@ -1,6 +1,6 @@
 //! The diagram in characters. A row is a message, at the time of its sending.
 
-use meshsim_report::table::{Style, Paint};
+use meshsim_report::table::{Paint, Style};
 
 use super::{Arrow, Diagram, Fared, Message, secs};
 use crate::flow::line::cut;
