@@ -235,9 +235,11 @@ function laneBars() {
     if (it.kind === 'fault_began') bars.set('f' + it.fault, { is_fault: true, what: it.what, from_s: it.at_s, to_s: Math.min(it.until_s ?? end, end), ticks: [] });
     else if (it.kind === 'fault_ended' && bars.has('f' + it.fault)) bars.get('f' + it.fault).to_s = it.at_s;
     else if (it.kind === 'operation_began' && !it.what.startsWith('repair') && !(it.what.startsWith('deploy') && it.at_s < 1)) {
-      bars.set('o' + it.operation, { is_fault: false, what: it.what, from_s: it.at_s, to_s: end, ticks: [] });
-    } else if (it.kind === 'step_decided') bars.get('o' + it.operation)?.ticks.push(it.at_s);
-    else if (it.kind === 'operation_settled' && bars.has('o' + it.operation)) bars.get('o' + it.operation).to_s = it.at_s;
+      bars.set('o' + it.operation, { is_fault: false, what: it.what, from_s: it.at_s, to_s: it.at_s, ticks: [] });
+    } else if (it.kind === 'step_decided' && bars.has('o' + it.operation)) {
+      // One that decides no step ends at once, and settles without a word.
+      Object.assign(bars.get('o' + it.operation), { to_s: end }).ticks.push(it.at_s);
+    } else if (it.kind === 'operation_settled' && bars.has('o' + it.operation)) bars.get('o' + it.operation).to_s = it.at_s;
     else if (it.kind === 'node_dead') marks.push({ at_s: it.at_s, what: it.node + ' dead' });
     else if (it.kind === 'node_back' && it.at_s > 1) marks.push({ at_s: it.at_s, what: it.node + ' back' });
   }
@@ -436,7 +438,7 @@ function heads() {
   const total = (name) => sum(all[name].slice(...ten));
   const share = total('offered') ? total('failed') / total('offered') : null;
   const block = (figure_, words, isBad) => el('div', { class: isBad ? 'bad' : null }, el('b', null, figure_), el('span', { class: 'mut' }, words));
-  if (!last) return el('div', { class: 'heads' }, el('div', null, 'Waiting for the first requests.'));
+  if (!last) return el('div', { class: 'heads' }, el('div', null, known.edges.length ? 'No request is due now.' : 'Waiting for the first requests.'));
   const length = last.to_s - last.from_s;
   return el('div', { class: 'heads', 'data-window': `${last.from_s}` },
     block(figure(last.offered / length) + '/s', `due from ${between(last.from_s, last.to_s)}`),

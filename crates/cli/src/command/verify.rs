@@ -89,13 +89,21 @@ impl Args {
         } else {
             let paint = screen.paint();
             let verdict = match broken {
-                0 => paint.on(Style::Good, &format!("all {} rules hold", verified.len())),
+                0 => paint.on(Style::Good, &all_hold(&verified)),
                 _ => paint.on(Style::Bad, &format!("{} of {} rules are broken", count(broken as u64), verified.len())),
             };
             let head = format!("{}: {verdict}, over {}\n", source.label, plural(records, "record"));
             screen.print(&(head + &text(&verified, &source.label, paint)))?;
         }
         Ok(if broken == 0 { Exit::Success } else { Exit::Diverged })
+    }
+}
+
+/// The verdict where no rule is broken; a rule that had nothing to check holds of nothing.
+fn all_hold(verified: &[Verified]) -> String {
+    match verified.iter().filter(|it| it.checked == 0).count() {
+        0 => format!("all {} rules hold", verified.len()),
+        idle => format!("{} rules hold, and {idle} had nothing to check", verified.len() - idle),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `meshsim ctl rollout status`: the state and the events of rollouts.
 
-use meshsim_gateway::{Operation, Operations};
+use meshsim_experiment::{nearest, printable};
+use meshsim_gateway::{ClusterStatus, Operation, Operations};
 use meshsim_report::table::{Paint, Style};
 use meshsim_report::{RolloutSummary, operation_in_words};
 
@@ -19,6 +20,17 @@ pub(super) fn show(
     let is_its = |it: &Operation| service.as_ref().is_none_or(|service| *service == it.summary.service);
     let found: Vec<Operation> =
         all.operations.into_iter().filter(|it| it.summary.rollout.is_some() && is_its(it)).collect();
+    if let (true, Some(service)) = (found.is_empty(), &service) {
+        let status: ClusterStatus = gateway.get("/api/status")?;
+        let known = || status.services.iter().map(|it| it.name.as_str());
+        if !known().any(|name| name == service) {
+            let help = match nearest(service, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`meshsim ctl status` lists the services".into(),
+            };
+            return Err(Error::WrongInput(format!("there is no service `{}`", printable(service)), help));
+        }
+    }
     if json {
         return screen.print_json(&Operations { operations: found });
     }
