@@ -1,7 +1,7 @@
 //! `meshsim ctl rollout status`: the state and the events of rollouts.
 
 use meshsim_experiment::{nearest, printable};
-use meshsim_gateway::{ClusterStatus, Operation, Operations};
+use meshsim_gateway::{Operation, Operations, Status};
 use meshsim_report::table::{Paint, Style};
 use meshsim_report::{RolloutSummary, operation_in_words};
 
@@ -21,7 +21,7 @@ pub(super) fn show(
     let found: Vec<Operation> =
         all.operations.into_iter().filter(|it| it.summary.rollout.is_some() && is_its(it)).collect();
     if let (true, Some(service)) = (found.is_empty(), &service) {
-        let status: ClusterStatus = gateway.get("/api/status")?;
+        let status: Status = gateway.get("/api/status")?;
         let known = || status.services.iter().map(|it| it.name.as_str());
         if !known().any(|name| name == service) {
             let help = match nearest(service, known()) {
