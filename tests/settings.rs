@@ -372,5 +372,5 @@ fn a_mirror_that_makes_calls_endless_cannot_be_set() {
     };
     assert!(of(one).is_ok() && of(two).is_ok());
     let why = of(&format!("{one}, {two}")).unwrap_err().to_string();
-    assert!(why.contains("these calls never end") && why.contains("mesh.yaml:7:"), "{why}");
+    assert!(why.contains("these calls never end") && why.contains("mesh.yaml:8:66"), "{why}");
 }
