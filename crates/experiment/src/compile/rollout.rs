@@ -122,15 +122,14 @@ fn analysis(
     let longest = metrics * WINDOW_ROUNDS_MAX;
     if window.value < metrics || window.value > longest {
         let place = it.window.map_or(it.interval.place, |window| window.place);
-        let (what, key) =
-            if it.window.is_some() { ("window", "window") } else { ("interval, which is its window,", "interval") };
+        let key = if it.window.is_some() { "window" } else { "interval" };
         let message = match window.value < metrics {
-            true => format!("this {what} of {} is shorter than a round of samples: {metrics}", window.value),
-            false => format!("this {what} of {} is too long for rounds of samples of {metrics}", window.value),
+            true => format!("nodes are asked for figures each {metrics}, and this `{key}` is {}", window.value),
+            false => format!("this `{key}` of {} has too many rounds of figures: one each {metrics}", window.value),
         };
         reporter.report(place, message).help(format!(
-            "set `control: {{ metrics: 1s }}` to the time between two rounds; `{key}` is from one round to \
-             {WINDOW_ROUNDS_MAX} long"
+            "`{key}` is from one to {WINDOW_ROUNDS_MAX} rounds long; `control: {{ metrics: 1s }}` sets the time between \
+             two rounds"
         ));
         return None;
     }
