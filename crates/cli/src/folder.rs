@@ -339,6 +339,18 @@ impl PendingFile {
     }
 }
 
+/// Writes files into a folder, made if missing: none of them unless all can be begun. With `force` they replace others.
+pub(crate) fn write_files(folder: &Path, files: &[(&str, &str)], force: bool) -> Result<(), Error> {
+    if !force && let Some((name, _)) = files.iter().find(|(name, _)| folder.join(name).exists()) {
+        let why = format!("{} already exists", folder.join(name).display());
+        return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::Write(folder.into(), error))?;
+    let begin = |(name, text): &(&str, &str)| Ok((PendingFile::create(&folder.join(name))?, (*text).to_owned()));
+    let drafts = files.iter().map(begin).collect::<Result<Vec<_>, Error>>()?;
+    drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,16 +1,17 @@
 //! `meshsim compose`
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use meshsim_experiment::Experiment;
 use meshsim_report::{count, plural};
 
 use super::Source;
-use super::node::GraceArgs;
 use crate::error::{Error, Exit};
-use crate::folder::PendingFile;
+use crate::folder::write_files;
 use crate::manifest::argument as quoted;
+use crate::manifest::inputs::{self, Input};
+use crate::manifest::processes::{ProcessArgs, client};
 use crate::screen::Screen;
 
 pub(crate) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
@@ -27,9 +28,6 @@ the overrides applied) and the files that it names.
 
 The image is built by `scripts/image`, or by `docker build -t meshsim .`, in meshsim's repository.";
 
-/// Time in seconds by which a container's stop timeout exceeds the grace of its node.
-const STOP_MARGIN_SECS: u64 = 10;
-
 /// Containers of one experiment. They hang on one bridge, and Linux gives that 1,024 ports.
 const CONTAINERS_MAX: usize = 1_000;
 /// Nodes of one container: all their names stand in its command.
@@ -37,8 +35,6 @@ const NODES_MAX: i64 = 1_000;
 
 /// The file, as both Composes look for it.
 const COMPOSE: &str = "docker-compose.yml";
-/// The experiment in the folder of `--out`.
-const EXPERIMENT: &str = "experiment.yaml";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -51,16 +47,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PROJECT", value_parser = project)]
     name: Option<String>,
     #[command(flatten)]
-    grace: GraceArgs,
-    /// Image with meshsim
-    #[arg(long, default_value = "meshsim", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    image: String,
+    process: ProcessArgs,
     /// Port of this machine for the gateway
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     port: u16,
-    /// Run until stopped, instead of for the duration of the experiment
-    #[arg(long)]
-    until_stopped: bool,
     /// Write the compose file, the experiment and the files that it names to this folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -87,73 +77,23 @@ impl Args {
         let members = members(&experiment, self.nodes_per_container as usize)?;
         match &self.out {
             None => {
-                let mounts = self.mounts_here(&experiment)?;
-                screen.print_file(&self.render(&experiment, &members, &mounts, &self.overrides()))?;
+                let inputs = inputs::here(&self.source, &experiment)?;
+                screen.print_file(&self.render(&experiment, &members, &inputs, &self.source.overrides()))?;
             }
             Some(out) => {
-                let names = std::iter::once(EXPERIMENT).chain(experiment.files.iter().map(|file| file.name.as_str()));
-                let mount = |name| Mount { source: format!("./{name}"), target: format!("/experiment/{name}") };
-                let mounts: Vec<_> = names.map(mount).collect();
-                self.write(out, &experiment, &self.render(&experiment, &members, &mounts, &[]))?;
+                let compose = self.render(&experiment, &members, &inputs::copied(&experiment), &[]);
+                let files: Vec<_> =
+                    std::iter::once((COMPOSE, compose.as_str())).chain(inputs::copies(&experiment)).collect();
+                write_files(out, &files, self.force)?;
                 screen.remark(&format!("written to {}\n", out.display()));
             }
         }
         Ok(Exit::Success)
     }
 
-    /// The experiment and the files that it names, from where they lie: in the container as here, beside each other.
-    fn mounts_here(&self, experiment: &Experiment) -> Result<Vec<Mount>, Error> {
-        let refuse = |path: &Path, why: &str| {
-            let why = format!("{} {why}", path.display());
-            Error::WrongInput(why, "use `--out DIR` to write a folder with all files".into())
-        };
-        let file = &self.source.file;
-        if !file.is_file() {
-            return Err(refuse(file, "is not a file that a container can mount"));
-        }
-        // A run without a name of its own is called after the folder of its mesh.yaml.
-        let folder = format!("/experiment/{}", experiment.name);
-        let mut files = vec![(file.clone(), "mesh.yaml")];
-        for input in &experiment.files {
-            let written = Path::new(&input.written);
-            if !written.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-                return Err(refuse(written, "lies outside the experiment's folder"));
-            }
-            files.push((file.with_file_name(written), &input.written));
-        }
-        let mount = |(path, name): (PathBuf, &str)| {
-            let text = path.to_str().ok_or_else(|| refuse(&path, "has a name that is not UTF-8"))?;
-            // A text that does not begin like a path is the name of a volume.
-            let dot = if path.is_absolute() { "" } else { "./" };
-            Ok(Mount { source: format!("{dot}{text}"), target: format!("{folder}/{name}") })
-        };
-        files.into_iter().map(mount).collect()
-    }
-
-    /// Overrides of the command line, for the coordinator's.
-    fn overrides(&self) -> Vec<String> {
-        let sets = self.source.set.iter().map(|set| format!("--set={}", set.as_str()));
-        sets.chain(self.source.seed.map(|seed| format!("--seed={seed}"))).collect()
-    }
-
-    fn write(&self, out: &Path, experiment: &Experiment, compose: &str) -> Result<(), Error> {
-        let inputs = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
-        let files: Vec<_> = [(COMPOSE, compose), (EXPERIMENT, &experiment.text)].into_iter().chain(inputs).collect();
-        if !self.force
-            && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
-        {
-            let why = format!("{} already exists", out.join(name).display());
-            return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
-        }
-        std::fs::create_dir_all(out).map_err(|error| Error::Write(out.into(), error))?;
-        let begin = |(name, text): (_, &str)| Ok((PendingFile::create(&out.join::<&str>(name))?, text.to_owned()));
-        let drafts = files.into_iter().map(begin).collect::<Result<Vec<_>, Error>>()?;
-        drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
-    }
-
     /// The file: the content of the repository's `docker-compose.yml`, whose comments give the reasons. Without limits:
     /// an engine refuses more CPUs than its machine has, and the cores of a node are for reservation by instances.
-    fn render(&self, experiment: &Experiment, members: &[Member], mounts: &[Mount], overrides: &[String]) -> String {
+    fn render(&self, experiment: &Experiment, members: &[Member], inputs: &[Input], overrides: &[String]) -> String {
         let list = |items: &[String], indent: &str| -> String {
             items.iter().map(|item| format!("{indent}- {}\n", quoted(item))).collect()
         };
@@ -161,16 +101,14 @@ impl Args {
         if let Some(name) = &self.name {
             out += &format!("\nname: {}\n", quoted(name));
         }
-        out += &format!("\nx-process: &process\n  image: {}\n{COMMON}", quoted(&self.image));
+        out += &format!("\nx-process: &process\n  image: {}\n{COMMON}", quoted(&self.process.image));
 
         out += "\nservices:\n  coordinator:\n    <<: *process\n    command:\n";
-        let mut command = vec!["coordinator".to_owned(), mounts[0].target.clone()];
-        command.extend(["--listen=0.0.0.0:7700", "--http=0.0.0.0:8080", "--no-progress"].map(String::from));
-        command.extend(self.until_stopped.then(|| "--until-stopped".to_owned()));
+        let mut command = self.process.coordinator(&inputs[0].target, "0.0.0.0:8080");
         command.extend_from_slice(overrides);
         out += &list(&command, "      ");
         out += "    volumes:\n";
-        for Mount { source, target } in mounts {
+        for Input { source, target, .. } in inputs {
             let (source, target) = (quoted(source), quoted(target));
             out += &format!("      - {{ type: bind, source: {source}, target: {target}, read_only: true }}\n");
         }
@@ -185,15 +123,19 @@ impl Args {
                 out += &format!("  # {first} to {}\n", member.names[member.names.len() - 1]);
             }
             out += &format!("  {}:\n    <<: *member\n    command:\n", quoted(&member.service));
-            let mut command = vec![member.role.to_owned()];
-            command.extend(["--join=coordinator:7700", "--listen=0.0.0.0:7701"].map(String::from));
-            command.extend((member.role == "node").then(|| format!("--grace={}", self.grace.secs)));
-            command.extend(member.names.iter().map(|name| format!("--name={name}")));
+            let command = match member.names.as_slice() {
+                [load] if member.role == "client" => client("coordinator", load),
+                nodes => {
+                    let mut command = self.process.node("coordinator");
+                    command.extend(nodes.iter().map(|name| format!("--name={name}")));
+                    command
+                }
+            };
             out += &list(&command, "      ");
             let cores = member.cores.map_or_else(String::new, |cores| format!(", meshsim.cores: \"{cores}\""));
             if member.role == "node" {
                 // It leaves in order before it is killed.
-                out += &format!("    stop_grace_period: {}s\n", self.grace.secs + STOP_MARGIN_SECS);
+                out += &format!("    stop_grace_period: {}s\n", self.process.stop_secs());
             }
             out += &format!("    labels: {{ meshsim.zone: {}{cores} }}\n", quoted(member.zone));
         }
@@ -235,12 +177,6 @@ const ENDING: &str = "    healthcheck:
     stop_grace_period: 30s
     # They wait for it by themselves; dependent services are stopped first, while they can still send requests.
 ";
-
-/// A file of this machine, and where a container finds it.
-struct Mount {
-    source: String,
-    target: String,
-}
 
 /// A container that joins the coordinator's.
 struct Member<'a> {

@@ -29,6 +29,7 @@ mod trace;
 mod verify;
 
 use clap::{CommandFactory, Subcommand};
+pub(crate) use node::GraceArgs;
 
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
@@ -177,8 +178,14 @@ fn share(text: &str) -> Result<f64, String> {
 
 impl Source {
     /// The experiment file, or `-`.
-    fn file(&self) -> &std::path::Path {
+    pub(crate) fn file(&self) -> &std::path::Path {
         &self.file
+    }
+
+    /// The overrides, as options of another command that reads the same file.
+    fn overrides(&self) -> Vec<String> {
+        let sets = self.set.iter().map(|set| format!("--set={}", set.as_str()));
+        sets.chain(self.seed.map(|seed| format!("--seed={seed}"))).collect()
     }
 
     /// Reads the experiment. With `json`, its problems go to stdout as JSON.

@@ -38,10 +38,10 @@ pub(crate) struct Args {
 
 /// Grace of a node that leaves, for commands that are a node or start some.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct GraceArgs {
+pub(crate) struct GraceArgs {
     /// Time for which a node may take to leave the run at Ctrl-C or SIGTERM, in seconds; then it is cut off
     #[arg(long = "grace", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=GRACE_SECS_MAX))]
-    pub(super) secs: u64,
+    pub(crate) secs: u64,
 }
 
 /// A day.

@@ -5,8 +5,10 @@
 pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod live_run;
+pub(crate) mod machines;
 pub(crate) mod terminal;
 pub(crate) mod traced;
+pub(crate) mod yaml;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
-use meshsim_report::plural;
 
 use crate::command::Source;
-use crate::command::node::GraceArgs;
 use crate::error::{Error, Exit};
-use crate::folder::PendingFile;
+use crate::folder::write_files;
+use crate::manifest::processes::{Group, NODES_MAX, ProcessArgs, Processes, client, memory_mib};
 use crate::manifest::{CONTAINER_SECURITY, Config, POD_SECURITY, argument, label, quoted};
 use crate::screen::Screen;
 
@@ -26,14 +25,6 @@ Secret; their header says how to make it. Kubernetes 1.29 or later.";
 
 /// Pods of the nodes' Job: the most completions of an Indexed Job (API reference of `JobSpec.completions`).
 const PODS_MAX: usize = 100_000;
-/// Nodes of one pod.
-const NODES_MAX: i64 = 10_000;
-/// Memory of a process, in MiB: what it needs by itself, and for each of its nodes. A process of 1,250 nodes took 51
-/// MB.
-const MEMORY_MIB: u64 = 256;
-const MEMORY_MIB_A_NODE: u64 = 1;
-/// Time in seconds by which a pod's grace exceeds that of its nodes.
-const STOP_MARGIN_SECS: u64 = 10;
 /// The largest backoff limit. A pod that is replaced counts, and a long run may lose any number of them.
 const BACKOFF_MAX: i32 = i32::MAX;
 
@@ -48,13 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=NODES_MAX))]
     nodes_per_pod: u32,
     #[command(flatten)]
-    grace: GraceArgs,
-    /// Image with meshsim
-    #[arg(long, default_value = "meshsim", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    image: String,
-    /// Run until stopped, instead of for the duration of the experiment
-    #[arg(long)]
-    until_stopped: bool,
+    process: ProcessArgs,
     /// Keep the run on this volume claim [default: it is gone with the coordinator's pod, and its report is in the log]
     #[arg(long, value_name = "CLAIM", value_parser = name)]
     runs: Option<String>,
@@ -99,20 +84,9 @@ impl Args {
 
     fn write(&self, out: &Path, manifest: &Manifest<'_>) -> Result<(), Error> {
         let objects = format!("{}{}", manifest.header("#   see kustomization.yaml\n"), manifest.objects());
-        let own = [(KUSTOMIZATION, manifest.kustomization()), (MANIFEST, objects)];
-        let own = own.into_iter().map(|(name, text)| (name.to_owned(), text));
-        let files: Vec<(String, String)> =
-            own.chain(manifest.config.files().map(|(key, text)| (key.to_owned(), text.to_owned()))).collect();
-        if !self.force
-            && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
-        {
-            let why = format!("{} already exists", out.join(name).display());
-            return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
-        }
-        std::fs::create_dir_all(out).map_err(|error| Error::Write(out.into(), error))?;
-        let begin = |(name, text): (String, String)| Ok((PendingFile::create(&out.join(name))?, text));
-        let drafts = files.into_iter().map(begin).collect::<Result<Vec<_>, Error>>()?;
-        drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
+        let kustomization = manifest.kustomization();
+        let own = [(KUSTOMIZATION, kustomization.as_str()), (MANIFEST, &objects)];
+        write_files(out, &own.into_iter().chain(manifest.config.files()).collect::<Vec<_>>(), self.force)
     }
 }
 
@@ -124,8 +98,7 @@ struct Manifest<'a> {
     /// In one line: names have no line breaks.
     described: String,
     config: Config,
-    nodes: usize,
-    loads: Vec<&'a str>,
+    processes: Processes<'a>,
 }
 
 /// A Job, as far as Jobs differ.
@@ -151,18 +124,14 @@ struct Job<'a> {
 
 impl<'a> Manifest<'a> {
     fn new(args: &'a Args, experiment: &'a Experiment) -> Result<Self, Error> {
-        let mesh = &experiment.mesh;
-        // Spares have no pod: they join only when a process starts them.
-        let nodes = mesh.nodes.iter().filter(|node| !node.is_spare()).count();
-        let pods = nodes.div_ceil(args.nodes_per_pod as usize);
+        let processes = Processes::new(experiment, args.nodes_per_pod);
+        let pods = processes.count();
         if pods > PODS_MAX {
             let why = format!("{pods} pods are more than a Job has");
             return Err(Error::WrongInput(why, "`--nodes-per-pod N` puts several nodes into one".into()));
         }
-        let loads: Vec<&str> = mesh.loads.iter().map(|load| load.name.as_str()).collect();
-        let (of, clients) = (plural(nodes as u64, "node"), plural(loads.len() as u64, "client"));
-        let described = format!("{}: {of} in {}, {clients}", experiment.name, plural(pods as u64, "pod"));
-        Ok(Manifest { args, name: label(&experiment.name), described, config: Config::new(experiment)?, nodes, loads })
+        let described = processes.described(&experiment.name, "pod");
+        Ok(Manifest { args, name: label(&experiment.name), described, config: Config::new(experiment)?, processes })
     }
 
     fn make_secret(&self) -> String {
@@ -220,16 +189,8 @@ configMapGenerator:
     fn objects(&self) -> String {
         let mut objects =
             vec![self.service(None), self.service(Some("coordinator")), self.policy(), self.coordinator()];
-        let per_pod = self.args.nodes_per_pod as usize;
-        // A pod with fewer nodes than the others needs another command.
-        let (full, rest) = (self.nodes / per_pod, self.nodes % per_pod);
-        if full > 0 {
-            objects.push(self.node("node", full, per_pod));
-        }
-        if rest > 0 {
-            objects.push(self.node("node-rest", 1, rest));
-        }
-        objects.extend(self.loads.iter().enumerate().map(|(n, load)| self.client(n, load)));
+        objects.extend(self.processes.groups().map(|group| self.node(&group)));
+        objects.extend(self.processes.loads.iter().enumerate().map(|(n, load)| self.client(n, load)));
         objects.join("---\n")
     }
 
@@ -293,9 +254,6 @@ spec:
     }
 
     fn coordinator(&self) -> String {
-        let mut command = vec!["coordinator".to_owned(), self.config.path()];
-        command.extend(["--listen=0.0.0.0:7700", "--http=127.0.0.1:8080", "--no-progress"].map(String::from));
-        command.extend(self.args.until_stopped.then(|| "--until-stopped".to_owned()));
         let runs = self.args.runs.as_ref().map_or_else(
             || "emptyDir: {}".to_owned(),
             |claim| format!("persistentVolumeClaim: {{ claimName: {} }}", quoted(claim)),
@@ -321,16 +279,16 @@ spec:
             quoted(self.config.folder())
         );
         self.job(&Job {
-            name: format!("{}-coordinator", self.name),
+            name: self.hub(),
             component: "coordinator",
             pods: 1,
             // A run cannot go on without what its coordinator knew.
             backoff: 0,
             policy: COORDINATOR_POLICY,
             restart: "Never",
-            command,
+            command: self.args.process.coordinator(&self.config.path(), "127.0.0.1:8080"),
             port: 7700,
-            nodes: self.nodes as u64,
+            nodes: self.processes.nodes() as u64,
             grace_secs: 30,
             volumes,
             mounts,
@@ -338,24 +296,25 @@ spec:
         })
     }
 
-    fn member(&self, role: &str) -> Vec<String> {
-        vec![role.to_owned(), format!("--join={}-coordinator:7700", self.name), "--listen=0.0.0.0:7701".into()]
+    /// Host name of the coordinator.
+    fn hub(&self) -> String {
+        format!("{}-coordinator", self.name)
     }
 
-    fn node(&self, suffix: &str, pods: usize, nodes: usize) -> String {
-        let mut command = self.member("node");
-        command.extend([format!("--count={nodes}"), format!("--grace={}", self.args.grace.secs)]);
+    fn node(&self, group: &Group) -> String {
+        let mut command = self.args.process.node(&self.hub());
+        command.push(format!("--count={}", group.nodes));
         self.job(&Job {
-            name: format!("{}-{suffix}", self.name),
+            name: format!("{}-{}", self.name, group.name),
             component: "node",
-            pods,
+            pods: group.processes,
             backoff: BACKOFF_MAX,
             policy: "",
             restart: "OnFailure",
             command,
             port: 7701,
-            nodes: nodes as u64,
-            grace_secs: self.args.grace.secs + STOP_MARGIN_SECS,
+            nodes: group.nodes as u64,
+            grace_secs: self.args.process.stop_secs(),
             volumes: String::new(),
             mounts: String::new(),
             environment: "",
@@ -363,8 +322,6 @@ spec:
     }
 
     fn client(&self, n: usize, load: &str) -> String {
-        let mut command = self.member("client");
-        command.push(format!("--name={load}"));
         self.job(&Job {
             name: format!("{}-client-{n}", self.name),
             component: "client",
@@ -372,7 +329,7 @@ spec:
             backoff: BACKOFF_MAX,
             policy: "",
             restart: "OnFailure",
-            command,
+            command: client(&self.hub(), load),
             port: 7701,
             nodes: 0,
             grace_secs: 30,
@@ -398,7 +355,7 @@ spec:
         );
         let args: String = job.command.iter().map(|text| format!("            - {}\n", argument(text))).collect();
         let health = format!("exec: {{ command: [/meshsim, ctl, health, --peer=127.0.0.1:{}] }}", job.port);
-        let memory = MEMORY_MIB + MEMORY_MIB_A_NODE * job.nodes;
+        let memory = memory_mib(job.nodes);
         let Job { name, pods, backoff, policy, restart, port, grace_secs, volumes, mounts, environment, .. } = job;
         format!(
             "apiVersion: batch/v1
@@ -453,7 +410,7 @@ spec:
             defaultMode: 288
             items: [{{ key: cluster, path: cluster }}]
 {volumes}",
-            image = quoted(&self.args.image),
+            image = quoted(&self.args.process.image),
             secret = self.name,
         )
     }

@@ -21,6 +21,7 @@ mod pcapng;
 mod perfetto;
 mod plantuml;
 mod shiviz;
+mod swarm;
 mod zipkin;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -49,6 +50,7 @@ Examples:
   meshsim export parquet last -o records.parquet
   meshsim export mermaid last --operation 9 >> notes.md
   meshsim export compose mesh.yaml --out mesh      an experiment as a compose file
+  meshsim export swarm mesh.yaml --out mesh        an experiment as a stack for Docker Swarm
   meshsim export kubernetes mesh.yaml --out mesh   an experiment as manifests
 
 `meshsim export FORMAT --help` says what opens it. RUN is a folder, a name under `runs`, `last`, or a trace file. A run \
@@ -90,6 +92,7 @@ formats! {
     Parquet = parquet;
     Jsonl = jsonl;
     Compose = compose;
+    Swarm = swarm;
     Kubernetes = kubernetes;
 }
 

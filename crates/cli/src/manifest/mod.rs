@@ -1,5 +1,8 @@
-//! Parts shared by the files for other engines: text as YAML and as words of a shell, and the pieces of a Kubernetes
-//! manifest.
+//! Parts shared by the files for other engines: text as YAML and as words of a shell, the pieces of a Kubernetes
+//! manifest, the files of the experiment (`inputs`) and the processes of a live run (`processes`).
+
+pub(crate) mod inputs;
+pub(crate) mod processes;
 
 use meshsim_experiment::Experiment;
 
