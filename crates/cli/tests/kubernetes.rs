@@ -111,6 +111,9 @@ fn assert_runs(objects: &[Value], nodes: &[(&str, u64, &str)]) {
         assert_restricted(pod);
         let container = &pod["containers"][0];
         assert_eq!(container["startupProbe"]["exec"], container["livenessProbe"]["exec"]);
+        // The coordinator is well while it waits for the others, who may come late.
+        let asks_readiness = container["startupProbe"]["exec"]["command"][3] == "--peer=127.0.0.1:7701";
+        assert_eq!(asks_readiness, job["metadata"]["name"] != "web-1-coordinator");
         assert_eq!(pod["volumes"][0]["secret"]["secretName"], "web-1");
     }
 }

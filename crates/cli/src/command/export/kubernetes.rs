@@ -354,7 +354,9 @@ spec:
             job.component
         );
         let args: String = job.command.iter().map(|text| format!("            - {}\n", argument(text))).collect();
-        let health = format!("exec: {{ command: [/meshsim, ctl, health, --peer=127.0.0.1:{}] }}", job.port);
+        // The coordinator is ready when all have joined, however late; what is asked of it is that its gateway is well.
+        let peer = if job.component == "coordinator" { "" } else { ", --peer=127.0.0.1:7701" };
+        let health = format!("exec: {{ command: [/meshsim, ctl, health{peer}] }}");
         let memory = memory_mib(job.nodes);
         let Job { name, pods, backoff, policy, restart, port, grace_secs, volumes, mounts, environment, .. } = job;
         format!(
