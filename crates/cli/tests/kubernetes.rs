@@ -1,5 +1,5 @@
 //! Manifests for Kubernetes, read by `kubernetes-validate` (see `parsers.py`): every field is known and of its type, in
-//! the oldest and the newest version that is promised.
+//! the oldest and the newest version that is promised. And by `k8s-openapi`, in the oldest: its types lose nothing.
 
 mod common;
 
@@ -7,6 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use common::{assert_exit, meshsim, stderr, stdout};
+use k8s_openapi::Resource;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const MESH: &str = "
@@ -199,5 +205,42 @@ fn assert_restricted(pod: &Value) {
         assert_eq!(security["allowPrivilegeEscalation"], false);
         assert_eq!(security["readOnlyRootFilesystem"], true);
         assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    }
+}
+
+/// An object that became one of its type, and then a value again.
+#[track_caller]
+fn typed<T: Resource + DeserializeOwned + Serialize>(object: &Value) -> Value {
+    assert_eq!((&object["kind"], &object["apiVersion"]), (&T::KIND.into(), &T::API_VERSION.into()));
+    let typed: T = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}\n{object:#}"));
+    serde_json::to_value(typed).unwrap()
+}
+
+#[test]
+fn a_typed_round_trip_of_every_object_loses_nothing() {
+    let folder = common::folder("typed", &MESH.replace("{ name: node, cores: 8 }", "{ name: node, count: 7 }"));
+    let export = ["export", "kubernetes", "mesh.yaml"];
+    let options = ["--nodes-per-pod", "3", "--queue", "batch", "--runs", "claim", "--until-stopped", "--set", "seed=9"];
+    let sweep = ["sweep", "mesh.yaml", "--vary", "load.users.arrivals.poisson=10..100/s:10", "--script", "kubernetes"];
+    let mut texts: Vec<String> = [&export[..], &[&export[..], &options].concat(), &sweep]
+        .into_iter()
+        .map(|args| {
+            let output = meshsim(&folder, args);
+            assert_exit(&output, 0);
+            stdout(&output)
+        })
+        .collect();
+    assert_exit(&meshsim(&folder, &[&export[..], &["--out", "out"]].concat()), 0);
+    texts.push(fs::read_to_string(folder.join("out/manifest.yaml")).unwrap());
+    for object in texts.iter().flat_map(|text| common::yaml::documents(text)) {
+        let back = match object["kind"].as_str().unwrap() {
+            "ConfigMap" => typed::<ConfigMap>(&object),
+            "Job" => typed::<Job>(&object),
+            "NetworkPolicy" => typed::<NetworkPolicy>(&object),
+            "PersistentVolumeClaim" => typed::<PersistentVolumeClaim>(&object),
+            "Service" => typed::<Service>(&object),
+            kind => panic!("{kind} is not expected"),
+        };
+        assert_eq!(back, object, "a field is unknown, or of another type");
     }
 }
