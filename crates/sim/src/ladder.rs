@@ -1,10 +1,12 @@
 //! The event queue.
 
-use std::collections::VecDeque;
-
 use meshsim_actor::Time;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+mod sorted;
+
+use sorted::Sorted;
 
 /// A ladder queue: Tang, Goh, Thng 2005, "Ladder queue: an O(1) priority queue structure for large-scale discrete event
 /// simulation".
@@ -24,7 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug)]
 pub struct Ladder<T> {
     /// Ascending; all times are before `bottom_end`.
-    bottom: VecDeque<Entry<T>>,
+    bottom: Sorted<T>,
     bottom_end: u64,
     /// From coarse to fine: each replaces one bucket of the rung before, and ends where that bucket did.
     rungs: Vec<Rung>,
@@ -89,7 +91,7 @@ const SMALL: usize = 16;
 impl<T> Default for Ladder<T> {
     fn default() -> Self {
         Ladder {
-            bottom: VecDeque::new(),
+            bottom: Sorted::default(),
             bottom_end: 0,
             rungs: Vec::new(),
             top: Bucket::default(),
@@ -107,7 +109,7 @@ impl<T: Copy> Ladder<T> {
     pub fn iter(&self) -> impl Iterator<Item = T> {
         let buckets = self.rungs.iter().flat_map(|rung| &rung.buckets).chain([&self.top]);
         let listed = buckets.flat_map(|bucket| self.chunks.iter(*bucket)).map(|entry| entry.item);
-        self.bottom.iter().map(|entry| entry.item).chain(listed)
+        self.bottom.left().iter().map(|entry| entry.item).chain(listed)
     }
 
     /// Adds an event after all others of the same time.
@@ -125,13 +127,13 @@ impl<T: Copy> Ladder<T> {
         if self.bottom.is_empty() && self.len > 0 {
             self.refill(keep);
         }
-        self.bottom.front().map(|entry| Time::from_nanos(entry.at))
+        self.bottom.left().first().map(|entry| Time::from_nanos(entry.at))
     }
 
     /// Takes the event whose time [`next_time`](Self::next_time) returned.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        let entry = self.bottom.pop_front()?;
+        let entry = self.bottom.take_first()?;
         self.len -= 1;
         Some(entry.item)
     }
@@ -142,7 +144,7 @@ impl<T: Copy> Ladder<T> {
             if self.len <= SMALL && self.top.len == 0 && self.rungs.is_empty() {
                 self.top_start = entry.at.saturating_add(1);
                 self.bottom_end = self.top_start;
-                self.bottom.push_back(entry);
+                self.bottom.push(entry);
             } else {
                 self.top_last = self.top_last.max(entry.at);
                 self.chunks.push(&mut self.top, entry);
@@ -158,11 +160,13 @@ impl<T: Copy> Ladder<T> {
 
     #[inline]
     fn put_bottom(&mut self, entry: Entry<T>) {
-        let place = self.bottom.partition_point(|other| other.at <= entry.at);
-        if place.min(self.bottom.len() - place) > SORT_MAX {
+        let left = self.bottom.left();
+        let place = left.partition_point(|other| other.at <= entry.at);
+        if place.min(left.len() - place) > SORT_MAX {
             // The times differ, so the list can be split.
             let mut list = Bucket::default();
-            self.bottom.drain(..).for_each(|other| self.chunks.push(&mut list, other));
+            left.iter().for_each(|other| self.chunks.push(&mut list, *other));
+            self.bottom.clear();
             self.split(list, self.bottom_end);
             return self.put(entry);
         }
@@ -198,12 +202,12 @@ impl<T: Copy> Ladder<T> {
         let (bottom, len) = (&mut self.bottom, &mut self.len);
         self.chunks.take(list, |_, entry| {
             if keep(&entry.item) {
-                bottom.push_back(entry);
+                bottom.push(entry);
             } else {
                 *len -= 1;
             }
         });
-        bottom.make_contiguous().sort_by_key(|entry| entry.at);
+        bottom.sort();
     }
 
     /// Distributes a list, which holds at least two times and ends at `end`, over a new rung.
@@ -356,7 +360,7 @@ impl<T: Copy + Serialize> Serialize for Ladder<T> {
             buckets: rung.buckets.iter().map(list).collect(),
         };
         let written = Written {
-            bottom: self.bottom.iter().copied().collect(),
+            bottom: self.bottom.left().to_vec(),
             bottom_end: self.bottom_end,
             rungs: self.rungs.iter().map(rung).collect(),
             top: list(&self.top),
@@ -371,7 +375,7 @@ impl<'de, T: Copy + Deserialize<'de>> Deserialize<'de> for Ladder<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { bottom, bottom_end, rungs, top, top_start, top_last } = Written::deserialize(deserializer)?;
         let mut ladder = Ladder { bottom: bottom.into(), bottom_end, top_start, top_last, ..Ladder::default() };
-        ladder.len = ladder.bottom.len() + top.len();
+        ladder.len = ladder.bottom.left().len() + top.len();
         ladder.top = ladder.chunks.list(top);
         for WrittenRung { start, end, shift, next, next_start, buckets } in rungs {
             ladder.len += buckets.iter().map(Vec::len).sum::<usize>();

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hint::black_box;
-use std::mem;
 
 use meshsim_actor::{
     Actor, ActorId, Cell, Counts, Effect, Effects, EntryRef, Envelope, Fate, Input, Ledger, LossReason, MachineAction,
@@ -305,31 +304,62 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// Carries out the effects of the actor.
     #[inline]
     fn perform(&mut self, actor: ActorId) {
-        let mut effects = mem::take(&mut self.effects);
+        let Sim { now, cells, queue, in_flight, network, effects, ledger, recorder, .. } = self;
+        let (now, actors) = (*now, cells.len());
+        let mut post = Post::<A, R> { now, actors, queue, in_flight, network, ledger, recorder };
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(envelope) => self.send(envelope),
+                Effect::Send(envelope) => post.send(envelope),
                 Effect::Arm { at: Time::NEVER, .. } => {}
-                Effect::Arm { timer, at, .. } => self.queue.push(at.max(self.now), Due::Fire(actor, timer)),
+                Effect::Arm { timer, at, .. } => post.queue.push(at.max(now), Due::Fire(actor, timer)),
                 Effect::Work { timer, span, .. } => {
-                    let done = self.cells[actor.index()].work_done(self.now, span);
+                    let done = cells[actor.index()].work_done(now, span);
                     if done < Time::NEVER {
-                        self.queue.push(done, Due::Fire(actor, timer));
+                        post.queue.push(done, Due::Fire(actor, timer));
                     }
                 }
                 // The cell drops disarmed timers, and so does the queue; notes are for the trace.
                 Effect::Disarm(_) | Effect::Note(_) => {}
             }
         }
-        self.effects = effects;
     }
 
+    /// Carries out the next machine action.
+    #[cold]
+    fn power(&mut self) {
+        let Some((actor, power)) = self.machine_actions.take() else { return };
+        let Some(cell) = self.cells.get_mut(actor.index()) else {
+            // The actor of an absent machine is not added yet: it begins when it is added.
+            if power == MachineAction::Restart {
+                self.machine_actions.absent.remove(&actor);
+            }
+            return;
+        };
+        let Switched { timers, inputs } = cell.switch(self.now, power, &mut self.ledger, &mut self.recorder);
+        timers.into_iter().for_each(|(done, timer)| self.queue.push(done, Due::Fire(actor, timer)));
+        self.ready.extend(inputs.into_iter().map(|input| (actor, input)));
+    }
+}
+
+/// The part of a simulation that sends messages: all but its actors and their effects.
+struct Post<'a, A: Actor, R> {
+    now: Time,
+    /// Number of actors.
+    actors: usize,
+    queue: &'a mut Ladder<Due>,
+    in_flight: &'a mut Slab<Envelope<A::Msg>>,
+    network: &'a mut Network,
+    ledger: &'a mut Ledger,
+    recorder: &'a mut R,
+}
+
+impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Post<'_, A, R> {
     /// Asks the network for the fate of a message and queues it accordingly.
     #[inline]
     fn send(&mut self, envelope: Envelope<A::Msg>) {
         self.ledger.counts.sent += 1;
         let Envelope { from, to, seq, .. } = envelope;
-        let fate = if to.index() < self.cells.len() {
+        let fate = if to.index() < self.actors {
             self.network.fate(self.now, from, to, seq, envelope.msg.bytes())
         } else {
             Fate::Lost(LossReason::NoSuchActor)
@@ -355,22 +385,6 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 self.queue.push(until.max(self.now), Due::Release(to, self.in_flight.put(envelope)));
             }
         }
-    }
-
-    /// Carries out the next machine action.
-    #[cold]
-    fn power(&mut self) {
-        let Some((actor, power)) = self.machine_actions.take() else { return };
-        let Some(cell) = self.cells.get_mut(actor.index()) else {
-            // The actor of an absent machine is not added yet: it begins when it is added.
-            if power == MachineAction::Restart {
-                self.machine_actions.absent.remove(&actor);
-            }
-            return;
-        };
-        let Switched { timers, inputs } = cell.switch(self.now, power, &mut self.ledger, &mut self.recorder);
-        timers.into_iter().for_each(|(done, timer)| self.queue.push(done, Due::Fire(actor, timer)));
-        self.ready.extend(inputs.into_iter().map(|input| (actor, input)));
     }
 }
 
