@@ -54,6 +54,9 @@ pub(super) struct Processor {
     is_stale: bool,
     /// The wake of those that were held up, and the machine's clock then.
     wake: Option<(Timer, Span)>,
+    /// Lists of members of pools that are over, kept for their memory.
+    #[serde(skip)]
+    spare: Vec<BinaryHeap<Reverse<Running>>>,
 }
 
 /// Requests that all get the same.
@@ -118,7 +121,8 @@ impl Processor {
     /// A processor with so many cores, on which nothing runs.
     pub(super) fn new(cores: f64) -> Self {
         let cores = milli(cores);
-        Processor { cores, at: Span::ZERO, pools: Vec::new(), running: 0, tickets: 0, is_stale: false, wake: None }
+        let (pools, spare) = (Vec::new(), Vec::new());
+        Processor { cores, at: Span::ZERO, pools, running: 0, tickets: 0, is_stale: false, wake: None, spare }
     }
 
     /// A request begins to compute for `span`. `limit`: what its instance may have, in cores, if it has a limit.
@@ -137,7 +141,8 @@ impl Processor {
         let at = match self.pools.binary_search_by_key(&place, |pool| pool.place) {
             Ok(at) => at,
             Err(at) => {
-                self.pools.insert(at, Pool::new(place, limit.map_or(u64::MAX, milli)));
+                let members = self.spare.pop().unwrap_or_default();
+                self.pools.insert(at, Pool::new(place, limit.map_or(u64::MAX, milli), members));
                 at
             }
         };
@@ -214,7 +219,8 @@ impl Processor {
         self.at = self.at.max(worked);
         if passed > 0 {
             for pool in &mut self.pools {
-                pool.attained = pool.attained.saturating_add(passed.saturating_mul(pool.rate));
+                // A product of 64 bits and of a rate, which is at most 2^64.
+                pool.attained = pool.attained.saturating_add(passed * pool.rate);
             }
         }
     }
@@ -222,13 +228,18 @@ impl Processor {
     fn removed(&mut self, count: usize) {
         self.running -= count as u64;
         self.is_stale |= count > 0;
-        if self.pools.iter().any(Pool::is_over) {
-            self.pools.retain(|pool| !pool.is_over());
+        while let Some(at) = self.pools.iter().position(Pool::is_over) {
+            self.spare.push(self.pools.remove(at).members);
         }
     }
 
     /// Sets the rate of the members of each pool.
     fn share_out(&mut self) {
+        let is_within = |pool: &Pool| pool.members.len() as u64 * MILLI <= pool.limit;
+        if self.running * MILLI <= self.cores && self.pools.iter().all(is_within) {
+            self.pools.iter_mut().for_each(|pool| pool.rate = UNIT);
+            return;
+        }
         let (mut cores, mut running) = (self.cores, self.running);
         self.pools.iter_mut().for_each(|pool| pool.rate = 0);
         // A pool that needs less than an equal part gets what it needs, and the parts of the others grow; repeated
@@ -284,8 +295,8 @@ fn part(milli: u64, count: u64) -> u128 {
 }
 
 impl Pool {
-    fn new(place: Option<Place>, limit: u64) -> Self {
-        Pool { place, limit, attained: 0, rate: UNIT, held_up: 0, members: BinaryHeap::new() }
+    fn new(place: Option<Place>, limit: u64, members: BinaryHeap<Reverse<Running>>) -> Self {
+        Pool { place, limit, attained: 0, rate: UNIT, held_up: 0, members }
     }
 
     /// No member is left, and none with this limit may ever come.
@@ -302,10 +313,10 @@ impl Pool {
     /// Time from now until the first of the delayed requests is done; `None` if there are none, or if one that was not
     /// delayed is done before them and wakes by itself.
     fn next_end(&self) -> Option<Span> {
-        let Reverse(first) = self.members.peek()?;
+        let Reverse(first) = self.members.peek().filter(|Reverse(first)| first.ticket < self.held_up)?;
         let missing = first.finish.saturating_sub(self.attained);
         let wait = if self.rate == UNIT { missing.div_ceil(UNIT) } else { missing.div_ceil(self.rate) };
-        (first.ticket < self.held_up).then(|| Span::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+        Some(Span::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
     }
 }
 
