@@ -61,8 +61,9 @@ impl EdgeCalls {
                 self.attempts_failed.count(failure);
             }
         }
-        self.attempts += 1 + retried.total();
-        if retried != FailedAttempts::default() {
+        self.attempts += 1;
+        if !retried.is_empty() {
+            self.attempts += retried.total();
             Failure::ALL.into_iter().for_each(|failure| self.attempts_failed.add(failure, retried.of(failure)));
         }
     }
@@ -102,12 +103,15 @@ impl Used {
         if is_measured {
             self.calls.count(failure, retried, optional, counted.over_budget());
             self.calls.attempts += unneeded;
-            self.policies.add(&marks);
         }
         self.course.was(began, ended, failure, (retried.total() + unneeded, counted.timeouts()));
-        if marks != Marks::default() {
-            self.course.at(began).policies.add(&marks);
+        if marks.is_empty() {
+            return;
         }
+        if is_measured {
+            self.policies.add(&marks);
+        }
+        self.course.at(began).policies.add(&marks);
     }
 
     /// Adds what another node counted for the same edge.
@@ -172,14 +176,21 @@ impl FailedAttempts {
         *count = count.saturating_sub(1);
     }
 
+    /// True if none has failed.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        *self == FailedAttempts::default()
+    }
+
     /// Number of attempts that failed for this reason.
     pub fn of(&self, failure: Failure) -> u64 {
         self.0[failure as usize].into()
     }
 
     /// Sum over all reasons.
+    #[inline]
     pub fn total(&self) -> u64 {
-        self.0.iter().map(|count| u64::from(*count)).sum()
+        if self.is_empty() { 0 } else { self.0.iter().map(|count| u64::from(*count)).sum() }
     }
 }
 

@@ -197,16 +197,20 @@ impl Proxy {
     }
 
     /// State of a service; it is created when the service is first called.
+    #[inline]
     pub(crate) fn route(&mut self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Upstream {
         let at = match self.routes.binary_search_by_key(&service, |route| route.service) {
             Ok(at) => at,
-            Err(at) => {
-                let known = self.known_anew(service, mesh, cx);
-                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, more: None });
-                at
-            }
+            Err(at) => self.begin_route(at, service, mesh, cx),
         };
         &mut self.routes[at]
+    }
+
+    #[cold]
+    fn begin_route(&mut self, at: usize, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> usize {
+        let known = self.known_anew(service, mesh, cx);
+        self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, more: None });
+        at
     }
 
     /// State of the instances of a pool. A new canary starts with empty state.

@@ -81,14 +81,28 @@ impl<K: Key, V> Slots<K, V> {
         if slot.version == version_of(key) { self.empty(place(key)) } else { None }
     }
 
+    /// Removes a thing, if it exists, where it stands: a large one is not moved.
+    #[inline]
+    pub(crate) fn discard(&mut self, key: K) {
+        if self.contains_key(key) {
+            self.free(place(key)).it = None;
+        }
+    }
+
     #[inline]
     fn empty(&mut self, place: usize) -> Option<V> {
+        self.free(place).it.take()
+    }
+
+    /// Makes a slot that is taken the next to be used. Its thing is still in it.
+    #[inline]
+    fn free(&mut self, place: usize) -> &mut Slot<V> {
         let slot = &mut self.slots[place];
         slot.version = slot.version.wrapping_add(1);
         slot.next = self.free;
         self.free = place as u32 + 1;
         self.len -= 1;
-        slot.it.take()
+        slot
     }
 
     /// True if it is there.

@@ -97,8 +97,13 @@ impl<Owner: Copy> Caller<Owner> {
         }
     }
 
-    /// The copies of calls that have ended since the last time, to be counted by edge.
+    /// True if copies of calls have ended and are not counted yet.
     #[inline]
+    pub(crate) fn has_copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// The copies of calls that have ended since the last time, to be counted by edge.
     pub(crate) fn take_copies(&mut self) -> std::vec::Drain<'_, Counted> {
         self.copies.drain(..)
     }
@@ -187,8 +192,11 @@ impl<Owner: Copy> Caller<Owner> {
             call.path().append(*path, 0);
         }
         let end = End { attempt: Some(reply.attempt), failure: reply.failure, bytes: reply.bytes, is_final: false };
-        let ended = self.settle(key, end, mesh, cx)?;
-        Some(CallOutcome { degraded: ended.degraded || (reply.degraded && reply.failure.is_none()), ..ended })
+        let mut ended = self.settle(key, end, mesh, cx);
+        if let Some(ended) = &mut ended {
+            ended.degraded |= reply.degraded && reply.failure.is_none();
+        }
+        ended
     }
 
     /// Handles the timeout of an attempt, or of the wait before it.

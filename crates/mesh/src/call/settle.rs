@@ -149,7 +149,9 @@ impl<Owner: Copy> Caller<Owner> {
                 marks.count(PolicyEvent::HedgeWon);
             }
         }
-        cancel_attempts(key, call, route, (of, cancels), cx);
+        if call.sent.is_some() || call.extra.is_some() {
+            cancel_attempts(key, call, route, (of, cancels), cx);
+        }
         if let Some(event) = denied {
             call.extra().marks.count(event);
         }
@@ -177,16 +179,16 @@ impl<Owner: Copy> Caller<Owner> {
             }
             return None;
         }
-        let call = self.calls.remove(key).expect("the call was found above");
+        let (path, before) = call.extra.take().map_or_else(Default::default, |extra| (extra.path, extra.before));
+        let (owner, retries) = (call.owner, call.attempt);
+        self.calls.discard(key);
         note(false, cx);
-        let (path, before) = call.extra.map_or_else(Default::default, |extra| (extra.path, extra.before));
         let is_static = fallback == Some(Fallback::Static);
-        let Some(owner) = call.owner else {
+        let Some(owner) = owner else {
             // Clients count no edges.
             self.copies.extend(counted.by.is_some().then_some(counted));
             return None;
         };
-        let retries = call.attempt;
         Some(CallOutcome {
             owner,
             call: key,

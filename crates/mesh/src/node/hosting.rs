@@ -54,6 +54,8 @@ pub(super) struct HostedService {
     service: ServiceId,
     generation: u64,
     capacity: f64,
+    /// Slots of one instance, as the capacity says.
+    slots: u32,
     /// Instances that this node must run.
     share: Share,
     /// Instances that exist, by rising ordinal.
@@ -131,6 +133,12 @@ impl Instance {
             }
             _ => self.queue.pop_front().map(Taken::Served),
         }
+    }
+
+    /// True if a slot that becomes free changes something here: for those that wait, for the serving policies, or as
+    /// the instance is to go.
+    pub(super) fn awaits_slot(&self) -> bool {
+        !self.queue.is_empty() || self.guard.is_some() || self.state == InstanceState::Closing
     }
 
     /// True while a script runs: of a request, or of a block that outlives its request.
@@ -268,7 +276,7 @@ impl HostedServices {
         let hosted = &mut self.services[at];
         hosted.count_until(cx.now());
         hosted.generation = generation;
-        hosted.capacity = capacity;
+        (hosted.capacity, hosted.slots) = (capacity, slots(capacity));
         hosted.share.clone_from(share);
         if hosted.reconcile(mesh.service(service), room, &mut own, cx) {
             hosted.changed_in = self.seq + 1;
@@ -464,6 +472,7 @@ impl HostedService {
             service,
             generation: 0,
             capacity: 1.0,
+            slots: slots(1.0),
             share: Share::new(),
             instances: Vec::new(),
             changed_in: 0,
@@ -481,7 +490,7 @@ impl HostedService {
 
     /// Slots of one instance.
     pub(super) fn slots(&self) -> u32 {
-        slots(self.capacity)
+        self.slots
     }
 
     /// Load of each ready instance.

@@ -274,6 +274,13 @@ impl Node {
     /// Counts the copies of calls that have ended.
     #[inline]
     pub(super) fn count_copies(&mut self) {
+        if self.work.as_ref().is_some_and(|work| work.calls.has_copies()) {
+            self.count_ended_copies();
+        }
+    }
+
+    #[cold]
+    fn count_ended_copies(&mut self) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
         for counted in work.calls.take_copies() {
             count_by_edge(hosting, &counted, &self.mesh);
@@ -301,7 +308,7 @@ impl Node {
         }
     }
 
-    /// Ends a script: the caller gets its reply. Returns the owner of the free slot.
+    /// Ends a script: the caller gets its reply. Returns the owner of the free slot, if something waits for it.
     pub(super) fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
         let task = work.remove(key)?;
@@ -328,13 +335,14 @@ impl Node {
             let key = mix(self.mesh.seed ^ mix(place ^ u64::from(request.service.0) << 16));
             guard.ended(of, task.arrived, key, now);
         }
+        let is_awaited = instance.awaits_slot();
         let mut path = task.path;
         if let Some(path) = &mut path {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
         }
         cx.note(mark::ANSWERED, number(key), 0);
         answer(task.caller, &request, failure, task.degraded, endpoint.response_bytes, path, cx);
-        Some((request.service, request.ordinal))
+        is_awaited.then_some((request.service, request.ordinal))
     }
 }
 

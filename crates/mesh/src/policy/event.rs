@@ -189,6 +189,12 @@ impl Marks {
         *count = count.saturating_add(1);
     }
 
+    /// True if there was none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        *self == Marks::default()
+    }
+
     /// Number of these events.
     pub fn of(&self, event: PolicyEvent) -> u8 {
         self.0[event as usize]
@@ -208,7 +214,7 @@ impl PolicyCounts {
     /// Counts the events of a call.
     #[inline]
     pub fn add(&mut self, marks: &Marks) {
-        if *marks != Marks::default() {
+        if !marks.is_empty() {
             let counts = self.0.get_or_insert_default();
             counts.iter_mut().zip(marks.0).for_each(|(sum, count)| *sum = sum.saturating_add(count.into()));
         }
