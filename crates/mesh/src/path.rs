@@ -113,6 +113,7 @@ impl From<Hop> for Path {
 
 impl Path {
     /// Adds the hops of `other`, which lie `depth` calls below this path's.
+    #[cold]
     pub(crate) fn append(&mut self, other: Path, depth: u16) {
         let room = HOPS_MAX.saturating_sub(self.hops.len());
         let beyond = other.hops.len().saturating_sub(room) as u64;

@@ -65,6 +65,7 @@ impl Deadlines {
         Deadlines { instances: Arc::default(), queue: BinaryHeap::new(), now: 0.0, order: 0, active, place }
     }
 
+    #[inline(never)]
     pub(super) fn pick(&mut self, instances: &Arc<[InstanceRef]>, occasion: &Occasion<'_>) -> usize {
         self.follow(instances, occasion);
         let Some(next) = self.queue.pop() else { return 0 };

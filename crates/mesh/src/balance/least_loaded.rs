@@ -15,6 +15,7 @@ use crate::model::{Choices, Mesh};
 use crate::view::InstanceRef;
 
 /// Chooses one of `instances`. Without a board, each is equally likely.
+#[inline(never)]
 pub(super) fn pick(choices: Choices, instances: &Arc<[InstanceRef]>, occasion: &Occasion<'_>, rng: &mut Rng) -> usize {
     let n = instances.len() as u32;
     let Some(board) = occasion.board.filter(|_| n > 1) else {

@@ -62,6 +62,7 @@ thread_local! {
 }
 
 /// The position of the instance for `key`.
+#[inline(never)]
 pub(super) fn hashed(
     balancer: &Balancer,
     instances: &Arc<[InstanceRef]>,

@@ -51,6 +51,7 @@ impl Default for Estimates {
 }
 
 impl Estimates {
+    #[inline(never)]
     pub(super) fn pick(
         &mut self,
         instances: &Arc<[InstanceRef]>,

@@ -31,6 +31,7 @@ pub struct Ranking {
 const DRAWS: u32 = 8;
 
 impl Ranking {
+    #[inline(never)]
     pub(super) fn pick(&mut self, instances: &Arc<[InstanceRef]>, rng: &mut Rng) -> usize {
         self.follow(instances);
         let n = instances.len() as u32;

@@ -93,6 +93,7 @@ impl Occasion<'_> {
 const DRAWS_MAX: u32 = 100;
 
 /// One of `instances`, in proportion to its weight. (Rejection: a caller keeps no table of weights.)
+#[inline(never)]
 pub(super) fn draw(instances: &[InstanceRef], occasion: &Occasion<'_>, rng: &mut Rng) -> u32 {
     let n = instances.len() as u32;
     if n == 1 {

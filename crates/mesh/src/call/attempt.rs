@@ -192,6 +192,7 @@ impl<Owner: Copy> Caller<Owner> {
 }
 
 /// Sets the timer of the next hedge, if the call may have one more.
+#[inline(never)]
 fn arm_hedge(extra: &mut Extra, key: CallKey, hedge: &Hedge, delay: Option<Span>, cx: &mut MeshCx<'_>) {
     if let Some(old) = extra.hedge.take() {
         cx.disarm(old);

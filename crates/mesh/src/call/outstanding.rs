@@ -99,6 +99,7 @@ impl<Owner> Outstanding<Owner> {
     }
 
     /// It has failed, and goes on as a call of another endpoint, without retries.
+    #[cold]
     pub(super) fn falls_back(
         &mut self,
         failed: Counted,

@@ -205,6 +205,7 @@ impl<Owner: Copy> Caller<Owner> {
 
 /// Time of the retry of a call none of whose attempts is in flight; `None` if it has no retry left, or one would come
 /// after its deadline; an error if a policy does not allow it.
+#[cold]
 fn retry_at<Owner>(
     call: &Outstanding<Owner>,
     attempt: u8,

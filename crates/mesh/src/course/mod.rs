@@ -230,7 +230,7 @@ impl Course {
     }
 
     /// A request that was due then failed; `took`: it was in flight for so long.
-    #[inline]
+    #[cold]
     pub(crate) fn failed(&mut self, due: Time, took: Span, failure: Failure) {
         let window = self.at(due);
         window.failed.count(failure);

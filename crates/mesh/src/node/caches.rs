@@ -33,11 +33,13 @@ struct Entry {
 
 impl Caches {
     /// True if the key is known now; it has then been used.
+    #[inline(never)]
     pub(super) fn look_up(&mut self, step: StepAt, key: u64, now: Time) -> bool {
         self.0.get_mut(&step).is_some_and(|lru| lru.look_up(key, now))
     }
 
     /// The key is known from now on.
+    #[inline(never)]
     pub(super) fn fill(&mut self, step: StepAt, key: u64, cache: &Cache, now: Time) {
         let until = cache.ttl.map_or(Time::NEVER, |ttl| now + ttl);
         self.0.entry(step).or_default().fill(key, until, cache.size);

@@ -13,6 +13,7 @@ use crate::measure::Failure;
 impl Work {
     /// Begins the block at instruction `pc` beside `frame` of task `of`; returns its first frame. `None`: the node
     /// holds as much as it can, and the block has failed as refused.
+    #[inline(never)]
     pub(super) fn detach(
         &mut self,
         frame: FrameKey,
@@ -41,6 +42,7 @@ impl Work {
 
 impl Node {
     /// The script of a block has ended.
+    #[inline(never)]
     pub(super) fn end_block(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
         let Some(task) = work.tasks.remove(key) else { return };

@@ -28,6 +28,7 @@ pub(super) struct Late {
 
 impl Late {
     /// Registers the unanswered attempts of a call that has ended, by its path.
+    #[cold]
     pub(super) fn await_those_of(&mut self, task: TaskKey, call: CallKey, path: &Path) {
         for hop in path.given_up() {
             let of = (call.number(), hop.attempt);
@@ -37,6 +38,7 @@ impl Late {
     }
 
     /// Handles a reply: returns the request to which it belongs and the hop that it replaces, if it is awaited.
+    #[cold]
     pub(super) fn came(&mut self, reply: &Reply) -> Option<(TaskKey, Hop)> {
         self.tries.remove(&(reply.call, reply.attempt))
     }

@@ -144,63 +144,79 @@ impl Node {
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
-            Event::Message { from, msg } if !is_for_nodes(from, &msg, &self.mesh) => {}
-            Event::Message { from, msg } => match msg {
-                Msg::Request(request) => self.request(from, request, cx),
-                Msg::Reply(reply) => self.reply(reply, cx),
-                Msg::Steps(orders) => self.apply_steps(orders, cx),
-                Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
-                Msg::ReportFrom { have } => self.report(have, cx),
-                Msg::InstanceView(view) => self.take_view(view, cx),
-                Msg::Loads(board) => {
-                    if let Some(work) = &mut self.work {
-                        work.calls.take_board(board, &self.mesh, cx.now());
-                    }
-                }
-                Msg::AskSample { round } => self.sample(from, round, cx),
-                Msg::AskFigures { service, round } => self.tell_figures(service, round, cx),
-                Msg::Leave { grace } => self.leave(grace, cx),
-                Msg::Cancel(it) => self.cancel(from, &it, cx),
-                Msg::Released => self.released(cx),
-                _ => unreachable!("a message for others was let in"),
-            },
-            Event::Timer(tick) => match tick {
-                Tick::Heartbeat => self.heartbeat(cx),
-                Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
-                Tick::Frame(frame) => self.run(frame, cx),
-                Tick::Hanging(frame) => self.look_if_it_hangs(frame, cx),
-                Tick::Visible(message) => self.visible_again(message, cx),
-                Tick::Processor => self.work_done(cx),
-                Tick::Leave => self.go_on_leaving(cx),
-                Tick::Loads(service) => self.tell_loads(service, cx),
-                Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
-                Tick::Send { call, attempt } => {
-                    if let Some(work) = &mut self.work {
-                        work.calls.send_late(call, attempt, cx);
-                    }
-                }
-                Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
-                Tick::Call(call, tick) => {
-                    self.with_calls(cx, |calls, mesh, view, cx| calls.tick((call, tick), mesh, view, cx));
-                }
-                Tick::Operation(_)
-                | Tick::Iterate(_)
-                | Tick::Resend(_)
-                | Tick::Watch
-                | Tick::Publish
-                | Tick::Arrival
-                | Tick::User(_)
-                | Tick::Sample
-                | Tick::Scale(_)
-                | Tick::Figures => {
-                    unreachable!("a node arms no such timer")
-                }
-            },
+            Event::Message { from, msg: Msg::Request(request) } => self.request(from, request, cx),
+            Event::Message { msg: Msg::Reply(reply), .. } => self.reply(reply, cx),
+            Event::Message { from, msg } => self.take_control(from, msg, cx),
+            Event::Timer(Tick::Processor) => self.work_done(cx),
+            Event::Timer(Tick::Frame(frame)) => self.run(frame, cx),
+            Event::Timer(tick) => self.take_tick(tick, cx),
         }
         self.count_copies();
         // Whatever it was: once for all that has begun and ended by it.
         if let Some(work) = &mut self.work {
             work.processor.settle(cx);
+        }
+    }
+
+    /// Handles what is neither a request nor a reply.
+    #[inline(never)]
+    fn take_control(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
+        if !is_for_nodes(from, &msg, &self.mesh) {
+            return;
+        }
+        match msg {
+            Msg::Steps(orders) => self.apply_steps(orders, cx),
+            Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
+            Msg::ReportFrom { have } => self.report(have, cx),
+            Msg::InstanceView(view) => self.take_view(view, cx),
+            Msg::Loads(board) => {
+                if let Some(work) = &mut self.work {
+                    work.calls.take_board(board, &self.mesh, cx.now());
+                }
+            }
+            Msg::AskSample { round } => self.sample(from, round, cx),
+            Msg::AskFigures { service, round } => self.tell_figures(service, round, cx),
+            Msg::Leave { grace } => self.leave(grace, cx),
+            Msg::Cancel(it) => self.cancel(from, &it, cx),
+            Msg::Released => self.released(cx),
+            _ => unreachable!("a message for others was let in"),
+        }
+    }
+
+    /// Handles a timer that few requests need, or none.
+    #[inline(never)]
+    fn take_tick(&mut self, tick: Tick, cx: &mut MeshCx<'_>) {
+        match tick {
+            Tick::Heartbeat => self.heartbeat(cx),
+            Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
+            Tick::Hanging(frame) => self.look_if_it_hangs(frame, cx),
+            Tick::Visible(message) => self.visible_again(message, cx),
+            Tick::Leave => self.go_on_leaving(cx),
+            Tick::Loads(service) => self.tell_loads(service, cx),
+            Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
+            Tick::Send { call, attempt } => {
+                if let Some(work) = &mut self.work {
+                    work.calls.send_late(call, attempt, cx);
+                }
+            }
+            Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
+            Tick::Call(call, tick) => {
+                self.with_calls(cx, |calls, mesh, view, cx| calls.tick((call, tick), mesh, view, cx));
+            }
+            Tick::Operation(_)
+            | Tick::Iterate(_)
+            | Tick::Resend(_)
+            | Tick::Watch
+            | Tick::Publish
+            | Tick::Arrival
+            | Tick::User(_)
+            | Tick::Sample
+            | Tick::Scale(_)
+            | Tick::Figures
+            | Tick::Frame(_)
+            | Tick::Processor => {
+                unreachable!("a node arms no such timer, or `on` has handled it")
+            }
         }
     }
 
@@ -218,6 +234,7 @@ impl Node {
         }
     }
 
+    #[cold]
     fn start(&mut self, cx: &mut MeshCx<'_>) {
         self.applied.begin(cx.incarnation());
         cx.send(COORDINATOR, Msg::Hello(self.applied.ack(cx.incarnation())));

@@ -70,6 +70,7 @@ impl Places {
     }
 
     /// The place of an instance, of the others of its version, or of none.
+    #[cold]
     pub(super) fn of(&mut self, whose: Whose, now: Time) -> u32 {
         let found = self.list.iter().position(|place| place.whose == whose);
         let at = found.unwrap_or_else(|| {

@@ -55,6 +55,7 @@ impl Work {
     ///
     /// # Errors
     /// If the queue, or the node, is full.
+    #[inline(never)]
     pub(super) fn publish(
         &mut self,
         frame: FrameKey,
@@ -128,6 +129,7 @@ impl Work {
 
 impl Node {
     /// The script of a delivery has ended. Returns the first frame of the next one.
+    #[inline(never)]
     pub(super) fn end_delivery(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<FrameKey> {
         let work = self.work.as_mut()?;
         let task = work.tasks.get_mut(key)?;

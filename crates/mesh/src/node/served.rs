@@ -103,12 +103,14 @@ impl HostedService {
     }
 
     /// A request that was taken in was answered badly.
+    #[cold]
     pub(super) fn failed(&mut self, place: u32, arrived: Time, failure: Failure, now: Time) {
         self.places.ended(place, now).failed(arrived, now.since(arrived), failure);
         self.has_failed(place, arrived, failure);
     }
 
     /// A request was not taken in.
+    #[cold]
     pub(super) fn refused(&mut self, place: u32, now: Time) {
         self.places.course(place).failed(now, Span::ZERO, Failure::Refused);
         self.has_failed(place, now, Failure::Refused);
@@ -123,12 +125,14 @@ impl HostedService {
     }
 
     /// A request that was taken in goes unanswered: its caller has given up.
+    #[cold]
     pub(super) fn expired(&mut self, place: u32, arrived: Time, now: Time) {
         self.places.ended(place, now).left(arrived, now.since(arrived));
         self.has_expired(place, arrived);
     }
 
     /// A request came when its caller had given up.
+    #[cold]
     pub(super) fn came_late(&mut self, place: u32, now: Time) {
         self.has_expired(place, now);
     }
@@ -150,6 +154,7 @@ impl HostedService {
     }
 
     /// A policy refused a request that arrived at `arrived` at a place.
+    #[cold]
     pub(super) fn shed(&mut self, event: PolicyEvent, place: u32, arrived: Time) {
         if let Some(served) = self.measured(arrived) {
             served.policies.count(event);

@@ -93,6 +93,7 @@ pub(super) struct ScriptFrame {
 }
 
 impl Work {
+    #[cold]
     pub(super) fn new(node: ActorId, mesh: &Mesh) -> Self {
         Work {
             tasks: Slots::default(),
@@ -375,6 +376,7 @@ pub(super) fn cut_off(key: TaskKey, task: Task, failure: Failure, cx: &mut MeshC
 }
 
 /// The instance takes no more, or is not there.
+#[cold]
 pub(super) fn refuse(to: ActorId, request: &Request, version: u32, cx: &mut MeshCx<'_>) {
     let failure = Some(Failure::Refused);
     let hop = Hop { failure, ..Hop::arrived(request, cx.id(), version, cx.now()) };

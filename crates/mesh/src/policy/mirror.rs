@@ -30,6 +30,7 @@ impl Mirror {
     }
 
     /// The copy of a call with this timeout, if it has one.
+    #[inline(never)]
     pub(crate) fn copy(&self, callee: &CallSpec, timeout: Option<Span>, mesh: &Mesh) -> Option<CallSpec> {
         let (service, endpoint) = *self.to.get(callee.endpoint.index())?;
         let is_mirrored = callee.id.draws(mesh.seed, 0, Draw::Mirror).chance(self.share);

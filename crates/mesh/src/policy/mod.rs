@@ -230,6 +230,7 @@ pub(crate) struct PolicyState {
 
 impl PolicyState {
     /// A call begins.
+    #[inline(never)]
     pub(crate) fn began(&mut self, of: Applied<'_>, now: Time) {
         if let Some(budget) = of.window_budget() {
             self.budget.get_or_insert_default().deposit(budget, now);
@@ -237,6 +238,7 @@ impl PolicyState {
     }
 
     /// The instances that an attempt may go to; empty if there are none.
+    #[inline(never)]
     pub(crate) fn candidates(&mut self, of: Applied<'_>, all: &Arc<[InstanceRef]>, now: Time) -> Arc<[InstanceRef]> {
         match of.outliers() {
             Some(outliers) => self.outliers.get_or_insert_default().candidates(outliers, all, now),
@@ -245,6 +247,7 @@ impl PolicyState {
     }
 
     /// May an attempt of the call `key` be sent now? One that may counts as in flight from now on.
+    #[inline(never)]
     pub(crate) fn admit(&mut self, of: Applied<'_>, key: CallKey, now: Time) -> Admission {
         // One that has waited for a connection took its token before.
         if let Some(bucket) = of.rate_limit()
@@ -257,6 +260,7 @@ impl PolicyState {
     }
 
     /// An attempt of a call is to be sent to an instance: does it have a connection?
+    #[inline(never)]
     pub(crate) fn connect(
         &mut self,
         of: Applied<'_>,
@@ -275,6 +279,7 @@ impl PolicyState {
     }
 
     /// An attempt is no longer in flight. Returns the events that this caused.
+    #[inline(never)]
     pub(crate) fn ended(&mut self, of: Applied<'_>, attempt: EndedAttempt, cx: &mut MeshCx<'_>) -> Marks {
         let EndedAttempt { to, attempt: (_, number), end, took } = attempt;
         if let (Some(of), Some(state)) = (of.connections(), &mut self.connections) {
@@ -298,6 +303,7 @@ impl PolicyState {
     }
 
     /// The call `key`, none of whose attempts is in flight, does not wait to be sent any more.
+    #[inline(never)]
     pub(crate) fn forget(&mut self, of: Applied<'_>, key: CallKey, cx: &mut MeshCx<'_>) {
         if let Some(breaker) = of.breaker() {
             self.breaker.forget(breaker, key, cx);
@@ -347,6 +353,7 @@ impl PolicyState {
 
 /// May one more retry be in flight, of a proxy that has `retrying` of `active` calls in retries? A budget overrides the
 /// breaker's number of retries, as in Envoy; a budget over a time overrides both.
+#[inline(never)]
 pub(crate) fn may_retry(
     of: Option<Applied<'_>>,
     state: Option<&mut PolicyState>,

@@ -79,6 +79,7 @@ pub(crate) struct Arrival {
 
 impl Guard {
     /// May this request come in? If not, the reason.
+    #[inline(never)]
     pub(crate) fn admit(&mut self, of: &ServingPolicies, arrival: &Arrival, now: Time) -> Result<(), PolicyEvent> {
         let limit = of.limit.as_ref().map(|limit| self.limit.now(limit, now));
         if limit.is_some_and(|limit| arrival.there >= limit) {
@@ -109,6 +110,7 @@ impl Guard {
     }
 
     /// Takes a request out of the queue, now that a slot is free. `arrived` says when one came.
+    #[inline(never)]
     pub(crate) fn take<T: Copy>(
         &mut self,
         of: &ServingPolicies,
@@ -136,6 +138,7 @@ impl Guard {
 
     /// A request that arrived at `arrived` is done. `key` is a number of the instance that no other has, for the draws
     /// of its policies.
+    #[inline(never)]
     pub(crate) fn ended(&mut self, of: &ServingPolicies, arrived: Time, key: u64, now: Time) {
         if let Some(limit) = &of.limit {
             self.limit.ended(limit, arrived, key, now);
