@@ -163,6 +163,19 @@ fn what_cannot_be_run_in_containers_is_refused_with_what_can() {
 }
 
 #[test]
+fn a_swarm_refuses_a_compose_file() {
+    let folder = folder("swarm");
+    fs::write(folder.join("compose.yml"), well(&meshsim(&folder, &["compose", "mesh.yaml"]))).unwrap();
+    let read =
+        |args: &[&str]| Command::new("docker").args(["stack", "config"]).args(args).current_dir(&folder).output();
+    if !read(&["--help"]).is_ok_and(|output| output.status.success()) {
+        return println!("skipped: `docker stack config` is not here");
+    }
+    let output = read(&["--compose-file", "compose.yml"]).unwrap();
+    assert!(!output.status.success() && stderr(&output).contains("pids_limit is not allowed"), "{}", stderr(&output));
+}
+
+#[test]
 fn compose_accepts_what_is_written_for_every_example() {
     let compose = [vec!["docker", "compose"], vec!["docker-compose"]].into_iter().find(|compose| {
         let output = Command::new(compose[0]).args(&compose[1..]).arg("version").output();

@@ -11,7 +11,7 @@ use crate::error::{Error, Exit};
 use crate::folder::write_files;
 use crate::manifest::argument as quoted;
 use crate::manifest::inputs::{self, Input};
-use crate::manifest::processes::{ProcessArgs, client};
+use crate::manifest::processes::{PIDS_MAX, ProcessArgs, client};
 use crate::screen::Screen;
 
 pub(crate) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
@@ -91,8 +91,8 @@ impl Args {
         Ok(Exit::Success)
     }
 
-    /// The file: the content of the repository's `docker-compose.yml`, whose comments give the reasons. Without limits:
-    /// an engine refuses more CPUs than its machine has, and the cores of a node are for reservation by instances.
+    /// The file: the content of the repository's `docker-compose.yml`, whose comments give the reasons. Without a limit
+    /// of CPUs: an engine refuses more than its machine has, and the cores of a node are for reservation by instances.
     fn render(&self, experiment: &Experiment, members: &[Member], inputs: &[Input], overrides: &[String]) -> String {
         let list = |items: &[String], indent: &str| -> String {
             items.iter().map(|item| format!("{indent}- {}\n", quoted(item))).collect()
@@ -101,7 +101,9 @@ impl Args {
         if let Some(name) = &self.name {
             out += &format!("\nname: {}\n", quoted(name));
         }
-        out += &format!("\nx-process: &process\n  image: {}\n{COMMON}", quoted(&self.process.image));
+        let image = quoted(&self.process.image);
+        // The limit is also what makes `docker stack deploy` refuse the file, whose port and volumes it would change.
+        out += &format!("\nx-process: &process\n  image: {image}\n  pids_limit: {PIDS_MAX}\n{COMMON}");
 
         out += "\nservices:\n  coordinator:\n    <<: *process\n    command:\n";
         let mut command = self.process.coordinator(&inputs[0].target, "0.0.0.0:8080");

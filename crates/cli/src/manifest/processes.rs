@@ -8,6 +8,8 @@ use crate::command::GraceArgs;
 /// Time in seconds by which the stop timeout of a container exceeds the grace of its nodes.
 pub(crate) const STOP_MARGIN_SECS: u64 = 10;
 
+/// Processes and threads of a container.
+pub(crate) const PIDS_MAX: u32 = 64;
 /// Nodes of one process in a container.
 pub(crate) const NODES_MAX: i64 = 10_000;
 

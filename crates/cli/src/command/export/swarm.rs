@@ -10,7 +10,7 @@ use crate::command::Source;
 use crate::error::{Error, Exit};
 use crate::folder::write_files;
 use crate::manifest::inputs::{self, Input};
-use crate::manifest::processes::{Group, NODES_MAX, ProcessArgs, Processes, client, memory_mib};
+use crate::manifest::processes::{Group, NODES_MAX, PIDS_MAX, ProcessArgs, Processes, client, memory_mib};
 use crate::manifest::{argument, label};
 use crate::screen::Screen;
 
@@ -34,8 +34,6 @@ Docker 20.10 or later; every machine needs the image.";
 const TASKS_MAX: usize = 200;
 /// The largest config, in bytes.
 const CONFIG_BYTES_MAX: usize = 500_000;
-/// The processes and threads of a task.
-const PIDS_MAX: u32 = 64;
 
 /// Lines of a health check. Others find the coordinator by its name once it is healthy: so that is asked often, and of
 /// the gateway, which is well while the others are still missing.
