@@ -232,6 +232,28 @@ fn a_step_with_two_contents_and_a_gap_are_noticed() {
 }
 
 #[test]
+fn steps_of_a_snapshot_may_be_sent_after_later_ones() {
+    // Nobody hears of the steps from 32 s on. `node-1` restarts and gets a snapshot, and the step after it; then `node-0`
+    // gets the steps that it missed.
+    let experiment = parse(
+        "seed: 6447\nduration: 38s\nnodes: [ { name: node, count: 2, cores: 23 } ]\nservices:\n  \
+         b: { instances: 7, cpu: 0.1, start_delay: 0ms, drain_delay: 932ms, endpoints: { get: {} } }\n\
+         operations: [ { at: 24860ms, scale: b, by: 1.01, times: 76, every: 176ms } ]\nfaults:\n  \
+         - { at: 32490ms, for: 413ms, crash: node-1 }\n  \
+         - { at: 31986ms, for: 3405ms, partition: [ [ node-0 ], [ coordinator ] ] }\n  \
+         - { at: 31986ms, for: 3405ms, partition: [ [ node-1 ], [ coordinator ] ] }\n",
+    );
+    let (mesh, records) = recorded(experiment, 38);
+    let first = |record: &Record<Msg, Tick>| match &record.entry {
+        Entry::Send { msg: Msg::Steps(steps), .. } => steps.first().map(|step| step.decision.n),
+        _ => None,
+    };
+    let firsts: Vec<u64> = records.iter().filter_map(first).collect();
+    assert!(firsts.iter().zip(&firsts[1..]).any(|(one, next)| next + 5 < *one), "{firsts:?}");
+    assert_all_hold("after a snapshot", &verified(&mesh, &records));
+}
+
+#[test]
 fn an_acknowledgement_of_a_step_that_never_came_is_noticed() {
     let broken = broken_by(|record| match sent(record) {
         Some(Msg::Ack(ack)) => {

@@ -8,11 +8,11 @@ use meshsim_mesh::model::{COORDINATOR, ServiceId};
 
 use super::{At, Check, Event};
 
-/// The steps so far, by number, and the generation of each service.
+/// The steps so far, by number, and the generation of each by its service and number.
 #[derive(Default)]
 pub(super) struct Decisions {
     steps: BTreeMap<u64, Decision>,
-    generations: BTreeMap<ServiceId, u64>,
+    generations: BTreeMap<(ServiceId, u64), u64>,
     /// Digests of snapshots up to steps that were sent to no node: there was none to send them to.
     snapshots: BTreeMap<u64, u64>,
 }
@@ -56,15 +56,28 @@ impl Decisions {
                 Err(format!("sends step {} of another history than its snapshot", step.n))
             }
             None if step.n == last + 1 || step.n <= covered + 1 => {
-                let before = self.generations.insert(step.service, step.generation).unwrap_or(0);
+                let fits = self.fits(step, covered);
+                self.generations.insert((step.service, step.n), step.generation);
                 self.steps.insert(step.n, step.clone());
-                // Steps that a snapshot covers may have been sent to no node.
-                if step.generation == before + 1 || covered > 0 && step.generation > before {
-                    return Ok(());
-                }
-                Err(format!("sends step {} with generation {} after {before}", step.n, step.generation))
+                fits
             }
             None => Err(format!("sends step {} after step {last}", step.n)),
+        }
+    }
+
+    /// The generation follows that of the service's step before, by number. Those up to `covered` are in a snapshot: they
+    /// may have been sent to no node, or are sent after later ones.
+    fn fits(&self, step: &Decision, covered: u64) -> Result<(), String> {
+        let (service, n) = (step.service, step.n);
+        let before = self.generations.range((service, 0)..(service, n)).next_back();
+        let (at, before) = before.map_or((0, 0), |((_, at), generation)| (*at, *generation));
+        let after =
+            self.generations.range((service, n)..=(service, u64::MAX)).next().map(|(_, generation)| *generation);
+        let follows = if at < covered { step.generation > before } else { step.generation == before + 1 };
+        match after.filter(|after| step.generation >= *after) {
+            _ if !follows => Err(format!("sends step {n} with generation {} after {before}", step.generation)),
+            Some(after) => Err(format!("sends step {n} with generation {} before {after}", step.generation)),
+            None => Ok(()),
         }
     }
 }
