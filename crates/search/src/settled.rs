@@ -1,7 +1,7 @@
 //! State of all actors at the end of a run that had time to heal.
 
 use meshsim_actor::{ActorId, Recorder};
-use meshsim_mesh::measure::OperationOutcome;
+use meshsim_mesh::measure::{OperationHistory, OperationOutcome};
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_report::verify::{Breach, Verified};
@@ -50,7 +50,8 @@ fn wrongs<R: Recorder<Msg, Tick>>(simulation: &Simulation<R>) -> Vec<(ActorId, S
             let service = mesh.services.get(operation.service.index()).map_or("?", |service| &service.name);
             format!("{} of {service}", operation.kind.as_str())
         };
-        if operation.outcome == OperationOutcome::Running {
+        // One that waits for instances which no node has room for never ends.
+        if operation.outcome == OperationOutcome::Running && !has_no_room(coordinator.history(), operation.service) {
             wrong.push((COORDINATOR, format!("has not ended the {}", of())));
         }
         if let Some(step) = operation.steps.iter().find(|step| step.settled.is_none()) {
@@ -67,4 +68,10 @@ fn wrongs<R: Recorder<Msg, Tick>>(simulation: &Simulation<R>) -> Vec<(ActorId, S
         ));
     }
     wrong
+}
+
+/// True if instances of a service are unplaced since the last step for it.
+fn has_no_room(history: &[OperationHistory], service: ServiceId) -> bool {
+    let steps = history.iter().filter(|operation| operation.service == service).flat_map(|it| &it.steps);
+    steps.max_by_key(|step| step.n).is_some_and(|step| step.unplaced > 0)
 }
