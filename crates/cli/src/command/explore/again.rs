@@ -13,9 +13,14 @@ use super::super::trace::actor::Watcher;
 use crate::error::Error;
 use crate::flow::Source;
 use crate::flow::place::Place;
+use crate::interrupt;
 
 /// Snapshots that are kept, at equal distances over the run. Each takes the memory of a run.
 const SNAPSHOTS_MAX: u64 = 8;
+/// Snapshots of a run with more actors are made only where somebody looks.
+const PREPARED_ACTORS_MAX: usize = 10_000;
+/// Others can look at the run so many times between two snapshots while these are prepared.
+const SLICES: u64 = 16;
 
 /// The run, as far as it was run again.
 pub(super) struct Again {
@@ -112,6 +117,25 @@ impl Again {
         Again { experiment, source, end, runs: Mutex::default() }
     }
 
+    /// Runs it once, and leaves snapshots, so that each moment is near one. Returns early where that cannot be done: the
+    /// one who looks is told why.
+    pub(super) fn prepare(&self) {
+        if self.experiment.mesh.actor_count() > PREPARED_ACTORS_MAX {
+            return;
+        }
+        for slice in 1..=SNAPSHOTS_MAX * SLICES {
+            let at = Time::from_nanos((self.apart() / SLICES).saturating_mul(slice) + SLICES);
+            if interrupt::asked() || self.at(at, |_| ()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Distance between two snapshots, in nanoseconds.
+    fn apart(&self) -> u64 {
+        (self.end.nanos() / (SNAPSHOTS_MAX + 1)).max(1)
+    }
+
     /// Looks at the run at a moment.
     pub(super) fn at<T>(&self, at: Time, look: impl FnOnce(&Run) -> T) -> Result<T, Error> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +170,7 @@ impl Again {
             (None, Some((_, snapshot))) => snapshot.fork(),
             (None, None) => self.begin()?,
         };
-        let apart = (self.end.nanos() / (SNAPSHOTS_MAX + 1)).max(1);
+        let apart = self.apart();
         loop {
             let next = Time::from_nanos((run.now().nanos() / apart + 1).saturating_mul(apart));
             if next > at || runs.snapshots.len() as u64 >= SNAPSHOTS_MAX {

@@ -426,6 +426,13 @@ impl Explorer {
         Ok(answer)
     }
 
+    /// Makes jumps to any moment of a run that has ended fast.
+    pub(super) fn prepare(&self) {
+        if !self.is_live && !self.now().goes_on {
+            self.again.prepare();
+        }
+    }
+
     /// The run again.
     pub(super) fn again(&self) -> &Again {
         &self.again

@@ -78,6 +78,9 @@ pub(super) fn serve(
         let shared = Arc::new(Shared { explorer, page, port: address.port(), turns, forks, token });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         ready(address)?;
+        let prepared = shared.clone();
+        // In the background, and it ends with this process.
+        std::thread::spawn(move || prepared.explorer.prepare());
         let mut looks = interval(LOOK);
         loop {
             tokio::select! {
