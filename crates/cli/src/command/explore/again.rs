@@ -13,14 +13,13 @@ use super::super::trace::actor::Watcher;
 use crate::error::Error;
 use crate::flow::Source;
 use crate::flow::place::Place;
-use crate::interrupt;
 
 /// Snapshots that are kept, at equal distances over the run. Each takes the memory of a run.
 const SNAPSHOTS_MAX: u64 = 8;
 /// Snapshots of a run with more actors are made only where somebody looks.
 const PREPARED_ACTORS_MAX: usize = 10_000;
-/// Others can look at the run so many times between two snapshots while these are prepared.
-const SLICES: u64 = 16;
+/// Stops from one snapshot to the next while these are prepared: others can look at the run then.
+const STOPS: u64 = 16;
 
 /// The run, as far as it was run again.
 pub(super) struct Again {
@@ -117,18 +116,11 @@ impl Again {
         Again { experiment, source, end, runs: Mutex::default() }
     }
 
-    /// Runs it once, and leaves snapshots, so that each moment is near one. Returns early where that cannot be done: the
-    /// one who looks is told why.
-    pub(super) fn prepare(&self) {
-        if self.experiment.mesh.actor_count() > PREPARED_ACTORS_MAX {
-            return;
-        }
-        for slice in 1..=SNAPSHOTS_MAX * SLICES {
-            let at = Time::from_nanos((self.apart() / SLICES).saturating_mul(slice) + SLICES);
-            if interrupt::asked() || self.at(at, |_| ()).is_err() {
-                return;
-            }
-        }
+    /// Moments to look at, in their order, so that each moment of the run is near a snapshot; none for a large run.
+    pub(super) fn stops(&self) -> impl Iterator<Item = Time> + use<> {
+        let is_large = self.experiment.mesh.actor_count() > PREPARED_ACTORS_MAX;
+        let (apart, last) = (self.apart(), if is_large { 0 } else { SNAPSHOTS_MAX * STOPS });
+        (1..=last).map(move |stop| Time::from_nanos((apart / STOPS + 1).saturating_mul(stop)))
     }
 
     /// Distance between two snapshots, in nanoseconds.

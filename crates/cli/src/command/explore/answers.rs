@@ -426,11 +426,15 @@ impl Explorer {
         Ok(answer)
     }
 
-    /// Makes jumps to any moment of a run that has ended fast.
-    pub(super) fn prepare(&self) {
-        if !self.is_live && !self.now().goes_on {
-            self.again.prepare();
-        }
+    /// Moments of a run that has ended, of which [`prepare`](Self::prepare) is to know.
+    pub(super) fn stops(&self) -> impl Iterator<Item = Time> + use<> {
+        let is_again = !self.is_live && !self.now().goes_on;
+        self.again.stops().take_while(move |_| is_again)
+    }
+
+    /// Runs it again up to a moment. Whoever looks at it is told if that cannot be done.
+    pub(super) fn prepare(&self, at: Time) {
+        let _ = self.again.at(at, |_| ());
     }
 
     /// The run again.

@@ -21,7 +21,8 @@ use meshsim_wire::{Secret, Side};
 use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::interval;
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, sleep};
 
 use super::answers::{Asked, Explorer, Refused};
 use super::forks;
@@ -38,6 +39,8 @@ const BUFFER_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Timeout of a request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two stops while snapshots are prepared.
+const BREAK: Duration = Duration::from_millis(1);
 /// Interval at which Ctrl-C is checked.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -78,9 +81,7 @@ pub(super) fn serve(
         let shared = Arc::new(Shared { explorer, page, port: address.port(), turns, forks, token });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         ready(address)?;
-        let prepared = shared.clone();
-        // In the background, and it ends with this process.
-        std::thread::spawn(move || prepared.explorer.prepare());
+        tokio::spawn(prepare(shared.clone()));
         let mut looks = interval(LOOK);
         loop {
             tokio::select! {
@@ -98,6 +99,18 @@ pub(super) fn serve(
             }
         }
     })
+}
+
+/// Makes the first look at a late moment as fast as the next ones.
+async fn prepare(shared: Arc<Shared>) {
+    for at in shared.explorer.stops() {
+        let work = shared.clone();
+        if spawn_blocking(move || work.explorer.prepare(at)).await.is_err() {
+            return;
+        }
+        // Who waits for the run meanwhile has it first.
+        sleep(BREAK).await;
+    }
 }
 
 async fn attend(stream: TcpStream, shared: Arc<Shared>) {
@@ -138,7 +151,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Who
     let is_kept = path.starts_with("/tile/") && !shared.explorer.now().goes_on;
     let Ok(_turn) = shared.turns.acquire().await else { return refusal(&closing()) };
     let work = shared.clone();
-    let answered = tokio::task::spawn_blocking(move || {
+    let answered = spawn_blocking(move || {
         let value = work.explorer.answer(&path, &asked)?;
         Ok::<_, Refused>(value.to_string())
     });
@@ -174,7 +187,7 @@ async fn forked(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Strin
         .map_err(|error| Refused::new(400, format!("this is no change: {error}"), "the page has buttons for some"))?;
     let Ok(_turn) = shared.forks.acquire().await else { return Err(closing()) };
     let work = shared.clone();
-    let answered = tokio::task::spawn_blocking(move || forks::fork(&work.explorer, &change)).await;
+    let answered = spawn_blocking(move || forks::fork(&work.explorer, &change)).await;
     let value = answered.map_err(|_| Refused::new(500, "the fork could not be run", "try another"))??;
     Ok(value.to_string())
 }
