@@ -34,6 +34,7 @@ fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
         policies: None,
         serving: None,
         autoscale: None,
+        disruption_budget: None,
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

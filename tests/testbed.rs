@@ -309,6 +309,7 @@ pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
         policies: None,
         serving: None,
         autoscale: None,
+        disruption_budget: None,
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

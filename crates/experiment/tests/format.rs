@@ -22,7 +22,7 @@ fn with(text: &str, sets: &[&str]) -> Result<Experiment, String> {
 fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
-    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
+    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (14, 2, 4));
     assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (7, 13, true));
     let visits = it.mesh.loads[6].journey().unwrap().visits();
     // v_search = 1 + v_search / 2 + 0.6 v_look, v_look = 0.4 v_search, v_buy = 0.4 v_look.
@@ -32,7 +32,7 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
     // Four deploys, three of them implied, and thirteen more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
-    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 17, 17));
+    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 21, 21));
     // A link fault or one of a service is one for each of its effects: five and one, and one, two and six.
     assert_eq!((it.network.faults.len(), it.fault_lines.len()), (20, 20));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
@@ -146,7 +146,7 @@ fn an_override_that_leads_nowhere_says_what_is_there() {
         ("servces.geo.instances=4", "unknown key `servces` in an experiment", "did you mean `services`?"),
         ("services.geo.instnaces=4", "unknown key `instnaces` in a service", "did you mean `instances`?"),
         ("services.geo.instances=many", "invalid whole number `many`", "from 0 to 1000000"),
-        ("nodes.7.count=4", "no item `7` in this list", "the list has 3 items: write 0 to 2"),
+        ("nodes.7.count=4", "no item `7` in this list", "the list has 4 items: write 0 to 3"),
         ("seed.x=4", "`seed` is a single value, `7`", "set it as a whole"),
         ("seed=", "`seed` has no value", "write one"),
         ("seed=[1", "this is not YAML", "bracket"),

@@ -150,12 +150,14 @@ pub(crate) async fn operate(
 ) -> Result<HttpResponse, Refusal> {
     let operations = state.experiment().operation(&text(payload).await?).map_err(|it| Refusal::problems(&it))?;
     let why = refused_because(operations.first().map(|operation| &operation.change));
+    // Of the services of a node, those that have no instance there have nothing to do.
+    let may_be_nothing = matches!(operations.first().map(|it| &it.change), Some(Change::Drain(_)));
     let Submitted { begun, refused } = state.run.operate(operations).await?;
     match begun.as_slice() {
-        [] if refused.is_empty() => {
+        [] if refused.is_empty() && !may_be_nothing => {
             Err(Refusal::new(StatusCode::CONFLICT, "this run has reached its limit of manual operations"))
         }
-        [] => Err(Refusal::new(StatusCode::CONFLICT, why).refused(refused)),
+        [] if !refused.is_empty() => Err(Refusal::new(StatusCode::CONFLICT, why).refused(refused)),
         _ => Ok(respond(&mut HttpResponse::Accepted(), &StartedOperations { operations: begun, refused })),
     }
 }

@@ -184,7 +184,8 @@ pub struct Node {
     pub name: String,
     /// As the coordinator sees it; `pending`: it is to come later, and has not come yet; `leaving`: what it has is
     /// started elsewhere; `left`: it has left, and had said so; `shunned`: others refuse its handshakes, and nothing is
-    /// placed on it.
+    /// placed on it; `cordoned`: it is drained, and nothing more is placed on it; `reserve`: its pool does not need it
+    /// now.
     #[schemars(with = "String", extend("enum" = Presence::ALL.map(Presence::as_str)))]
     pub state: Presence,
     /// Instances placed there.

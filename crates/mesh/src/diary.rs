@@ -55,6 +55,25 @@ pub enum Seen {
     Left,
     /// Others refuse to talk with it: it gets nothing more to do.
     Shunned,
+    /// It is drained from now on: nothing more is placed on it.
+    Cordoned,
+    /// Nothing is placed on it any more.
+    Drained,
+    /// Instances may be placed on it again.
+    Uncordoned,
+    /// Its pool needs it: it will be in service.
+    Ordered,
+    /// It is in service: instances may be placed on it.
+    Added,
+    /// Its pool does not need it any more: it is in reserve.
+    Removed,
+}
+
+impl Seen {
+    /// True for what says whether the node itself is alive.
+    pub fn is_of_life(self) -> bool {
+        matches!(self, Seen::Back | Seen::Dead | Seen::Left)
+    }
 }
 
 /// A node came, left, or was declared dead.

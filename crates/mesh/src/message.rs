@@ -403,11 +403,17 @@ pub enum Tick {
     Scale(ServiceId),
     /// Coordinator: the next round of counts for rollouts is due.
     Figures,
+    /// Coordinator: instances may be placed on this node again, unless a later drain forbids it.
+    Uncordon(u32),
+    /// Coordinator: the next look at a pool of nodes is due.
+    Pool(u32),
+    /// Coordinator: a node that was ordered for its pool is in service.
+    Provisioned(u32),
 }
 
 impl Msg {
     /// All values of [`Message::kind`].
-    pub const KINDS: [&str; 37] = [
+    pub const KINDS: [&str; 38] = [
         "request",
         "reply",
         "deploy",
@@ -417,6 +423,7 @@ impl Msg {
         "scale",
         "update",
         "rollout",
+        "drain",
         "repair",
         "steps",
         "snapshot",

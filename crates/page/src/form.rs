@@ -68,7 +68,7 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
             ("V", "step by step, within its bounds".into(), |it| it.values.version, f64::from(*to))
         }
         Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) => return None,
-        Change::Rollout(_) | Change::Steer(_) => return None,
+        Change::Rollout(_) | Change::Steer(_) | Change::Drain(_) => return None,
     };
     let change = match change {
         Change::Extend { to, rate, .. } => {

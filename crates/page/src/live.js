@@ -419,12 +419,14 @@ function nodes() {
   for (const it of known.events) if (['node_dead', 'node_back', 'node_left'].includes(it.kind)) seen[it.node] = it.at_s;
   return el('div', { class: 'nodes' }, order.slice(0, 60).map(([zone, node]) => {
     const process_ = status.processes[node.process];
-    const isUp = node.state === 'alive';
+    // A node that is drained or in reserve runs: nothing more is placed on it.
+    const isUp = ['alive', 'cordoned', 'reserve'].includes(node.state);
+    const word = node.state === 'alive' ? 'up' : node.state;
     const silent = status.silent.find((it) => it.actor === node.name);
     return el('div', { class: isUp ? null : 'down', 'data-node': node.name },
       zone ? el('div', { class: 'mut' }, short(zone, 18)) : null,
       el('b', { title: node.name }, short(node.name, 18)), ' ',
-      isUp ? el('span', { class: silent ? 'bad' : 'mut' }, silent ? 'silent' : 'up') : el('span', { class: 'bad' }, '✕ ' + node.state),
+      isUp ? el('span', { class: silent ? 'bad' : 'mut' }, silent ? 'silent' : word) : el('span', { class: 'bad' }, '✕ ' + node.state),
       el('div', null, isUp ? `${node.instances} instances` : `since ${seconds(Number((seen[node.name] ?? 0).toFixed(1)))}`),
       process_ ? el('code', null, `${short(process_.hostname, 14)} ${process_.pid}`) : null);
   }), order.length > 60 ? el('div', null, `and ${order.length - 60} more`) : null);

@@ -37,6 +37,18 @@ pub enum EventKind {
     NodeLeft,
     /// Peers refuse the certificate of a node: nothing more is placed on it.
     NodeShunned,
+    /// A node is drained from now on: nothing more is placed on it: `node`.
+    NodeCordoned,
+    /// Nothing is placed on a node any more that is drained: `node`.
+    NodeDrained,
+    /// Instances may be placed on a node again: `node`.
+    NodeUncordoned,
+    /// A pool needs a further node, which will be in service after its delay: `node`.
+    NodeOrdered,
+    /// A node of a pool is in service: `node`.
+    NodeAdded,
+    /// A node of a pool is not needed any more, and in reserve: `node`.
+    NodeRemoved,
     /// An instance takes requests: `service`, `instance`, `node`, `version`.
     InstanceReady,
     /// An instance is gone: the same.

@@ -96,6 +96,12 @@ fn of_nodes(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event
             Seen::Dead => (EventKind::NodeDead, format!("{} is declared dead", node.name)),
             Seen::Left => (EventKind::NodeLeft, format!("{} has left", node.name)),
             Seen::Shunned => (EventKind::NodeShunned, format!("{} is refused by its peers", node.name)),
+            Seen::Cordoned => (EventKind::NodeCordoned, format!("{} takes no more instances", node.name)),
+            Seen::Drained => (EventKind::NodeDrained, format!("{} is drained", node.name)),
+            Seen::Uncordoned => (EventKind::NodeUncordoned, format!("{} takes instances again", node.name)),
+            Seen::Ordered => (EventKind::NodeOrdered, format!("{} is ordered", node.name)),
+            Seen::Added => (EventKind::NodeAdded, format!("{} is in service", node.name)),
+            Seen::Removed => (EventKind::NodeRemoved, format!("{} is in reserve", node.name)),
         };
         events.push(Event { node: Some(node.name.clone()), ..Event::new(sighting.at.secs(), kind, what) });
     }

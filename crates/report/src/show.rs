@@ -129,7 +129,8 @@ pub fn operation_in_words(operation: &OperationSummary) -> String {
         (_, None) => String::new(),
     };
     let key = operation.key.as_ref().map_or(String::new(), |key| format!(".{key}"));
-    named(operation.name.as_deref(), &format!("{} {}{key}{to}", operation.kind.as_str(), operation.service))
+    let from = operation.drain.as_ref().map_or(String::new(), |drain| format!(" from {}", drain.node));
+    named(operation.name.as_deref(), &format!("{} {}{key}{to}{from}", operation.kind.as_str(), operation.service))
 }
 
 #[cfg(test)]

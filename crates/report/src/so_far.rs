@@ -264,7 +264,8 @@ impl SoFar {
     /// Nodes that the coordinator has declared dead, and not alive again since.
     pub fn dead(&self) -> Vec<usize> {
         let mut last = BTreeMap::new();
-        self.sightings.entries.iter().for_each(|it| _ = last.insert(it.node as usize, it.seen));
+        let of_life = self.sightings.entries.iter().filter(|it| it.seen.is_of_life());
+        of_life.for_each(|it| _ = last.insert(it.node as usize, it.seen));
         last.into_iter().filter(|(_, seen)| *seen == Seen::Dead).map(|(node, _)| node).collect()
     }
 

@@ -267,6 +267,9 @@ impl Names {
             Tick::Loads(service) => format!("loads of {}", self.service(*service)),
             Tick::Sample => "next round of samples".into(),
             Tick::Figures => "next round of counts for rollouts".into(),
+            Tick::Uncordon(node) => format!("end of the drain of {}", self.node(u64::from(*node))),
+            Tick::Pool(_) => "next look at a pool of nodes".into(),
+            Tick::Provisioned(node) => format!("{} is in service", self.node(u64::from(*node))),
             Tick::Scale(service) => format!("decision about {}", self.service(*service)),
         }
     }

@@ -10,6 +10,7 @@ mod autoscale;
 mod capacity;
 mod closed;
 mod deadlock;
+mod drains;
 mod faults;
 mod flow;
 mod hashing;
@@ -221,6 +222,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     zones::look(&checked, &mut warnings);
     reserved::look(&checked, &mut warnings);
     autoscale::look(&checked, &mut warnings);
+    drains::look(&checked, &mut warnings);
     let full = findings.services.iter().map(|service| service.utilisation).fold(0.0, f64::max);
     checked.full_anyway = (full >= 1.0).then_some(planned / full);
     let capacity = if settles { Some(Capacity::new(&checked, &mut warnings)) } else { None };

@@ -2,7 +2,9 @@
 //! lost because callers learn too late that an instance goes.
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::{Change, EndpointId, Feedback, Operation, Rounding, ServiceId, Strategy};
+use meshsim_mesh::model::{
+    Amount, Change, EndpointId, Feedback, Operation, Rollout, RolloutStep, Rounding, ServiceId, Strategy,
+};
 use meshsim_mesh::operation::Iteration;
 use meshsim_mesh::rollout::history::Entry;
 use serde::Serialize;
@@ -160,6 +162,19 @@ pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut
                 let message = format!("{what} at {} is refused: `{}` is {why}", shown(operation.at), service.name);
                 warnings.warn("refused", line, message);
             }
+            (Some(Iteration::Reached), Change::Rollout(rollout)) if course.rollout.is_empty() => {
+                let message = format!(
+                    "{} at {} has nothing to do: all instances are of version {} by then",
+                    name_of(operation, &service.name),
+                    shown(operation.at),
+                    rollout.to
+                );
+                warnings.warn("rollout", line, message);
+            }
+            (None, Change::Rollout(rollout)) => {
+                let what = name_of(operation, &service.name);
+                weight_without_instances(rollout, &what).into_iter().for_each(|it| warnings.warn("rollout", line, it));
+            }
             _ => {}
         }
         let estimate = &findings.services[operation.service.index()];
@@ -205,6 +220,29 @@ pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut
         );
         warnings.warn("drain", line, message);
     }
+}
+
+/// Says that a step gives requests to a version which is to have no instance, if one does.
+fn weight_without_instances(rollout: &Rollout, what: &str) -> Option<String> {
+    let mut scale = None;
+    let step = rollout.steps.iter().position(|step| match step {
+        RolloutStep::SetCanaryScale(set) => {
+            scale = *set;
+            false
+        }
+        RolloutStep::SetWeight(weight) => *weight > 0.0 && scale.is_some_and(Amount::is_zero),
+        RolloutStep::Pause(_) | RolloutStep::Analysis(_) => false,
+    })?;
+    let end = match rollout.progress_deadline {
+        Some(deadline) => format!("is aborted {deadline} after it begins"),
+        None => "does not end: without a `progress_deadline` the rollout stays there".into(),
+    };
+    Some(format!(
+        "step {} of {what}, `{}`, {end}. By the `set_canary_scale` before it there is no instance that could take these \
+         requests",
+        step + 1,
+        rollout.steps[step]
+    ))
 }
 
 /// Longest duration of a request to a service, except for rare outliers, in seconds.

@@ -160,7 +160,9 @@ impl Timeline {
             order += 1;
             queue.push(Reverse((at, order, item)));
         };
-        for (index, operation) in mesh.operations.iter().enumerate() {
+        // A drain changes where instances are, and not which there are.
+        let moves = |(_, operation): &(usize, &Operation)| !matches!(operation.change, Change::Drain(_));
+        for (index, operation) in mesh.operations.iter().enumerate().filter(moves) {
             put(&mut queue, operation.at, Item::Begin(index));
         }
         let mut turns = 0;

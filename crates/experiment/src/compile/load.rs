@@ -6,8 +6,9 @@ use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Targeting, Users};
 
 use super::mix::{self, Lookup};
+use super::nodes::index_in;
 use super::rates::{self, Planned};
-use super::{DEFAULT_ZONE, Names, index_in, journey, policy, positive, reserved, zone_index};
+use super::{DEFAULT_ZONE, Names, journey, policy, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;

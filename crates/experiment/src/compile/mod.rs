@@ -5,6 +5,7 @@ mod journey;
 mod load;
 mod mix;
 mod network;
+mod nodes;
 mod operation;
 mod policy;
 mod rates;
@@ -24,12 +25,12 @@ use std::collections::BTreeMap;
 use meshsim_actor::{Span, Time};
 use meshsim_fault::{Fault, NetworkSpec};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Change, Control, EndpointId, NodeSpec, Operation, ServiceId, Setting};
+use meshsim_mesh::model::{Change, Control, EndpointId, Operation, ServiceId, Setting};
 use meshsim_mesh::policy::CallRules;
 
 use crate::inputs::Inputs;
 use crate::problem::{Location, Reporter, nearest, one_of, shortened};
-use crate::schema::{self, File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
+use crate::schema::{self, File, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
 use crate::slo::{Parts, Slo};
 use crate::values::name_error;
@@ -55,7 +56,8 @@ pub(crate) struct Written {
 
 pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Compiled {
     let mut zones = Vec::new();
-    let nodes = nodes(file, &mut zones, reporter);
+    let nodes = nodes::compile(file, &mut zones, reporter);
+    let pools = nodes::pools(file, reporter);
     let names = Names::new(file, reporter);
     let services = service::compile(file, &names, &zones, reporter);
     let loads = load::compile(file, &names, &mut zones, inputs, reporter);
@@ -69,7 +71,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let (operations, written) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
     let (proxy, seed) = (file.proxy, file.seed.0);
-    let weights = weights(file);
+    let weights = nodes::weights(file);
     let mut mesh = Mesh {
         zones,
         nodes,
@@ -84,6 +86,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         criteria: vec![],
         weights,
         call_rules: names.call_rules.take(),
+        pools,
     };
     mesh.has_autoscaler = mesh.services.iter().any(|service| service.autoscale.is_some());
     if reporter.is_clean() {
@@ -159,57 +162,6 @@ fn zone_index(zones: &mut Vec<String>, name: &str) -> u16 {
     index as u16
 }
 
-fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<NodeSpec> {
-    let mut nodes = Vec::new();
-    let mut names: BTreeMap<String, ()> = BTreeMap::new();
-    let total: u64 = file.nodes.value.items.iter().map(group_size).sum();
-    if total > NODES_MAX {
-        reporter.report(file.nodes.place, format!("too many nodes: {total}")).help(format!("at most {NODES_MAX}"));
-        return nodes;
-    }
-    if file.nodes.value.items.is_empty() && file.nodes.value.complete {
-        reporter
-            .report(file.nodes.place, "missing nodes")
-            .help("a mesh needs at least one: `- { name: node, count: 4, cores: 8 }`");
-    }
-    for group in &file.nodes.value.items {
-        let zone = zone_index(zones, group.zone.as_ref().map_or(DEFAULT_ZONE, |zone| &zone.value.0));
-        if let Some(meaning) = reserved(&group.name.value.0) {
-            reporter
-                .report(group.name.place, format!("`{}` means {meaning}", group.name.value.0))
-                .help("give the group another name");
-        }
-        for name in group_names(group) {
-            if names.insert(name.clone(), ()).is_some() {
-                reporter
-                    .report(group.name.place, format!("there is a node `{name}` already"))
-                    .help("give the group another name");
-                break;
-            }
-            nodes.push(NodeSpec { name, cores: group.cores.0, zone, joins: group.joins.0 });
-        }
-    }
-    nodes
-}
-
-/// Weights of the instances on each node; empty if they are all 1.
-fn weights(file: &File) -> Vec<f64> {
-    let groups = &file.nodes.value.items;
-    if groups.iter().all(|group| group.weight.0 == 1.0) || groups.iter().map(group_size).sum::<u64>() > NODES_MAX {
-        return Vec::new();
-    }
-    groups.iter().flat_map(|group| (0..group_size(group)).map(|_| group.weight.0)).collect()
-}
-
-fn group_size(group: &NodeGroup) -> u64 {
-    group.count.0
-}
-
-/// True if the group's nodes are called name-0, name-1, ...
-fn is_numbered(group: &NodeGroup) -> bool {
-    group_size(group) > 1
-}
-
 /// Meaning of a name that no item may have, wherever a fault target is named.
 fn reserved(name: &str) -> Option<&'static str> {
     match name {
@@ -219,19 +171,6 @@ fn reserved(name: &str) -> Option<&'static str> {
         "autoscaler" => Some("the actor that autoscales services"),
         _ => None,
     }
-}
-
-/// The place of a node in its group, by its name: `node-1`, and not `node-01`.
-fn index_in(group: &NodeGroup, name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(group.name.value.0.as_str())?.strip_prefix('-')?;
-    let index = digits.parse::<u64>().ok().filter(|index| index.to_string() == digits)?;
-    (is_numbered(group) && index < group_size(group)).then_some(index)
-}
-
-/// The names of a group's nodes. Lazy: the caller has bounded their number.
-fn group_names(group: &NodeGroup) -> impl Iterator<Item = String> + '_ {
-    let name = &group.name.value.0;
-    (0..group_size(group)).map(move |i| if is_numbered(group) { format!("{name}-{i}") } else { name.clone() })
 }
 
 fn control(file: &File, reporter: &mut Reporter) -> Control {

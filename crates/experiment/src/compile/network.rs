@@ -8,8 +8,9 @@ use meshsim_fault::{ActorSelector, ActorSet, Cut, Disturbance, Fault, FaultKind,
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::COORDINATOR;
 
+use super::Written;
+use super::nodes::{group_size, index_in, nodes_in_words};
 use super::service_fault::{self, Keys};
-use super::{Written, group_size, index_in};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::{Location, Reporter, nearest, one_of, shortened};
@@ -437,14 +438,9 @@ impl Faults<'_> {
         } else {
             nearest(name, known()).map(|near| format!("did you mean `{near}`?"))
         };
-        let described = |group: &schema::NodeGroup| match (&group.name.value.0, group_size(group)) {
-            (name, 1) => format!("`{name}`"),
-            (name, size) => format!("`{name}-0` to `{name}-{}`", size - 1),
-        };
-        let groups: Vec<String> = self.file.nodes.value.items.iter().take(10).map(described).collect();
         self.reporter.report(place, format!("unknown fault target `{}`", shortened(name))).label(label).help(format!(
             "a fault target is a node ({}), a load, `coordinator`, `zone x`, `all`, or {{ nodes: 25%, seed: 1 }}",
-            groups.join(", ")
+            nodes_in_words(self.file)
         ));
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use meshsim_actor::{Span, Time};
-use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Steer, Strategy};
+use meshsim_mesh::model::{Amount, Change, Drain, Operation, ServiceId, Steer, Strategy};
 
-use super::{Names, Written, positive, rollout, set};
+use super::{Names, Written, nodes, positive, rollout, set};
 use crate::problem::{Location, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
@@ -51,7 +51,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     all.into_iter().unzip()
 }
 
-/// Compiles one operation of the file: into as many as it names services. None if it is invalid.
+/// Compiles one operation of the file: into as many as it names services, or as a node may have. None if it is invalid.
 pub(super) fn one(
     At { value, place }: &At<schema::Operation>,
     file: &File,
@@ -99,11 +99,29 @@ pub(super) fn one(
         schema::Operation::PauseRollout(it) => steer(it.at, &it.pause_rollout, Steer::Pause, names, reporter),
         schema::Operation::ResumeRollout(it) => steer(it.at, &it.resume_rollout, Steer::Resume, names, reporter),
         schema::Operation::AbortRollout(it) => steer(it.at, &it.abort_rollout, Steer::Abort, names, reporter),
+        schema::Operation::Drain(it) => return drain(it, file, reporter),
     };
     let Some(change) = change else { return vec![] };
     let at = Time::ZERO + at.value;
     let times = times.map(|times| times.0 as u32);
     services.into_iter().map(|service| Operation { at, service, change: change.clone(), every, times }).collect()
+}
+
+/// Drains of nodes: one for each node and service.
+fn drain(it: &schema::Drain, file: &File, reporter: &mut Reporter) -> Vec<Operation> {
+    positive(it.every, "every", reporter);
+    it.length.iter().for_each(|length| positive(*length, "for", reporter));
+    it.timeout.iter().for_each(|timeout| positive(*timeout, "timeout", reporter));
+    let nodes: Vec<u32> = it.drain.0.iter().flat_map(|name| nodes::by_name(name, file, reporter)).collect();
+    let services = file.services.value.entries.len().min(schema::SERVICES_MAX);
+    let at = Time::ZERO + it.at.value;
+    let (lasts, timeout) = (it.length.map(|it| it.value), it.timeout.map(|it| it.value));
+    let all = nodes.into_iter().flat_map(|node| (0..services).map(move |service| (node, ServiceId(service as u16))));
+    let one = |(node, service)| {
+        let change = Change::Drain(Drain { node, lasts, timeout });
+        Operation { at, service, change, every: it.every.value, times: None }
+    };
+    all.map(one).take(EVENTS_MAX * 10 + 1).collect()
 }
 
 /// A change of the rollout of a service: its time, the service, the change, and the pace of no steps.

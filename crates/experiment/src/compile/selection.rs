@@ -2,7 +2,7 @@
 
 use meshsim_mesh::model::{Balancer, Part, Selection, SlowStart};
 
-use super::group_size;
+use super::nodes::group_size;
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::schema::{self, File, NODES_MAX, SplitPart};
 use crate::section::At;

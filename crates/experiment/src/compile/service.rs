@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use meshsim_mesh::model::{
-    Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service, SizedWork,
+    Behaviour, Cache, Cached, Call, DisruptionBudget, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service,
+    SizedWork,
 };
 
 use super::{Names, autoscale, policy, positive, selection};
@@ -82,6 +83,7 @@ pub(super) fn compile_service(
         selection: selection::compile(it, (file, zones), reporter),
         policies: policy::of_callers(it, names, reporter),
         serving: policy::of_instances(it, reporter),
+        disruption_budget: it.disruption_budget.as_ref().and_then(|budget| disruption_budget(budget, reporter)),
         autoscale: it.autoscale.as_ref().and_then(|scaled| autoscale::compile(scaled, it.cpu.0, reporter)),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
@@ -236,6 +238,24 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                     reporter,
                 ),
             }))
+        }
+    }
+}
+
+/// A disruption budget, if the file gives one limit.
+fn disruption_budget(it: &At<schema::DisruptionBudget>, reporter: &mut Reporter) -> Option<DisruptionBudget> {
+    match (it.value.min_available, it.value.max_unavailable) {
+        (Some(amount), None) => Some(DisruptionBudget::MinAvailable(amount.value)),
+        (None, Some(amount)) => Some(DisruptionBudget::MaxUnavailable(amount.value)),
+        (Some(_), Some(second)) => {
+            reporter.report(second.place, "one limit is enough").help("leave out `min_available` or `max_unavailable`");
+            None
+        }
+        (None, None) => {
+            reporter
+                .report(it.place, "how many instances may be missing?")
+                .help("write `max_unavailable: 1`, or `min_available: 80%`");
+            None
         }
     }
 }

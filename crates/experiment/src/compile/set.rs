@@ -38,7 +38,7 @@ pub(super) fn compile(
     }
     let mut zones = vec![];
     // Problems of nodes have been reported.
-    nodes(file, &mut zones, &mut Reporter::default());
+    nodes::compile(file, &mut zones, &mut Reporter::default());
     let compiled = service::compile_service(&it.set, &service, (file, names, &zones), reporter);
     let mut setting = Setting::of(key, &compiled)?;
     if let Setting::PanicThreshold(_, left) = &mut setting {

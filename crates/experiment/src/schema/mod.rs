@@ -34,12 +34,12 @@ pub use limits::{
 pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece, Replay, Stage, Weights};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
-pub(crate) use operation::{Operation, Scale, Set, Update};
+pub(crate) use operation::{Drain, Operation, Scale, Set, Update};
 pub(crate) use policy::{Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
 pub(crate) use rollout::{Analysis, BlueGreen, Rollout, RolloutStep};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, CacheOf, CallInFull, Choice, QueueOf, Retry, Step, Times};
-pub(crate) use service::{Endpoint, Service, SplitPart};
+pub(crate) use service::{DisruptionBudget, Endpoint, Service, SplitPart};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.
 pub fn schema() -> serde_json::Value {

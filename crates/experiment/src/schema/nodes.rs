@@ -1,8 +1,10 @@
 //! The machines.
 
+use meshsim_actor::Span;
+
 use super::NODES_MAX;
 use crate::section::{At, Named, section};
-use crate::values::{Joins, Name, Real, Whole};
+use crate::values::{Fraction, Joins, Name, Real, Whole};
 
 section! {
     /// A group of machines.
@@ -22,5 +24,23 @@ section! {
         /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault
         /// that names one delays its join until the fault has ended.
         or joins: Joins = "0s";
+        /// Puts as many of the machines into service as instances need; `count` is the most [default: all are].
+        optional autoscale: At<NodeAutoscale>;
+    }
+}
+
+section! {
+    /// A cluster autoscaler for a group of machines; the defaults are those of Kubernetes' one.
+    struct NodeAutoscale in "`autoscale` of nodes" {
+        /// Fewest machines in service; the run begins with these.
+        or min: At<Whole<0, NODES_MAX>> = "0";
+        /// Time from the decision until a machine is in service.
+        or delay: Span = "60s";
+        /// Time between two looks.
+        or scan: At<Span> = "10s";
+        /// Time for which a machine must be unneeded before it is drained and goes.
+        or unneeded: Span = "10m";
+        /// A machine is unneeded if less than this share of its cores is reserved, and its instances have room elsewhere.
+        or below: Fraction = "50%";
     }
 }

@@ -10,7 +10,7 @@ use crate::section::{At, OneOrMore, Raw, by_key, section};
 use crate::values::{Fraction, Name, Real, StrategyName, Whole};
 
 by_key! {
-    /// An operation on a service.
+    /// An operation on a service, or on the services of a node.
     enum Operation in "an operation" {
         "deploy" => Deploy,
         "undeploy" => Undeploy,
@@ -23,6 +23,7 @@ by_key! {
         "pause_rollout" => PauseRollout,
         "resume_rollout" => ResumeRollout,
         "abort_rollout" => AbortRollout,
+        "drain" => Drain,
     }
 }
 
@@ -41,6 +42,7 @@ impl Operation {
             Operation::PauseRollout(it) => (&it.name, &it.at),
             Operation::ResumeRollout(it) => (&it.name, &it.at),
             Operation::AbortRollout(it) => (&it.name, &it.at),
+            Operation::Drain(it) => (&it.name, &it.at),
         };
         (name.as_ref(), at.value)
     }
@@ -160,6 +162,24 @@ section! {
         required to: Raw;
         /// Time at which it begins.
         or at: At<Span> = "0s";
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Takes nodes out of service: nothing more is placed on them, and their instances are evicted as the disruption
+    /// budgets of the services allow.
+    struct Drain in "a drain" {
+        /// The node or the group of nodes, or a list of them.
+        required drain: OneOrMore<At<String>>;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Time for which nothing is placed on the nodes [default: to the end of the run].
+        optional length as "for": At<Span>;
+        /// Time after which evictions that no budget has allowed are given up [default: none].
+        optional timeout: At<Span>;
+        /// Time until an eviction that a budget has not allowed is tried again.
+        or every: At<Span> = "5s";
         /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }

@@ -1,7 +1,7 @@
 //! Services, their endpoints and their versions.
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::{Balancer, ZoneRouting};
+use meshsim_mesh::model::{Amount, Balancer, ZoneRouting};
 use meshsim_mesh::serving::limit::Limit as ServingLimit;
 use meshsim_mesh::serving::priority::Priority;
 
@@ -69,10 +69,22 @@ section! {
         optional shed: Shed;
         /// Changes the number of its instances by a measured signal [default: only operations change it].
         optional autoscale: At<Autoscale>;
+        /// Instances that evictions may make unavailable: of nodes that are drained [default: all].
+        optional disruption_budget: At<DisruptionBudget>;
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.
         or versions: Named<Behaviour> = "";
+    }
+}
+
+section! {
+    /// A limit on evictions (Kubernetes' PodDisruptionBudget). Give one of both.
+    struct DisruptionBudget in "`disruption_budget`" {
+        /// Instances that are to be ready: a number, or a percentage of S, rounded up.
+        optional min_available: At<Amount>;
+        /// Instances that may not be ready: a number, or a percentage of S, rounded up.
+        optional max_unavailable: At<Amount>;
     }
 }
 

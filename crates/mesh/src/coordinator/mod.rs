@@ -3,17 +3,20 @@
 //! - [`operations`]: operations begin and are iterated, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, and resent until acknowledged.
 //! - `rollout`: rollouts, and the counts of nodes for their analyses.
-//! - `place`: placement of instances. `progress`, `watch`, `leave`: nodes that are alive, dead or leaving.
+//! - `place`: placement of instances. `progress`, `watch`, `leave`: nodes that are alive, dead or leaving. `drain`,
+//!   `pool`: nodes that are drained, and nodes that come and go as they are needed.
 //!   [`instance_registry`]: the instance view of the callers.
 //! - `look`: status of the run, for an operator who looks while it is in progress.
 //!
 //! Level-triggered: it derives every message from the known state of a node, never from earlier sends.
 
+mod drain;
 pub mod instance_registry;
 mod layout;
 mod leave;
 pub mod operations;
 mod placement;
+mod pool;
 mod progress;
 mod rollout;
 mod status;
@@ -35,10 +38,12 @@ use crate::model::{Mesh, Operation, ServiceId, Settings};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
+use drain::Cordons;
 use instance_registry::{CanaryShare, InstanceRegistry};
 pub use layout::Layout;
 use operations::Running;
 use placement::{NodeResources, ServicePlacement};
+use pool::PoolState;
 use progress::NodeProgress;
 use rollout::Rollouts;
 pub use status::Presence;
@@ -78,6 +83,10 @@ pub struct Coordinator {
     boards: Option<Box<Collecting>>,
     /// Rollouts; `None`: there was none yet.
     rollouts: Option<Box<Rollouts>>,
+    /// Nodes on which nothing more is placed.
+    cordons: Cordons,
+    /// In the order of [`Mesh::pools`].
+    pools: Vec<PoolState>,
 }
 
 /// Desired state of one service.
@@ -136,6 +145,8 @@ impl Coordinator {
             publishing: None,
             boards: None,
             rollouts: None,
+            cordons: Cordons::default(),
+            pools: mesh.pools.iter().map(PoolState::of).collect(),
             mesh,
         }
     }
@@ -191,6 +202,9 @@ impl Coordinator {
                 Tick::Watch => self.watch(cx),
                 Tick::Publish => self.publish(cx),
                 Tick::Figures => self.ask_figures(cx),
+                Tick::Uncordon(node) => self.uncordon_if_due(node, cx),
+                Tick::Pool(pool) => self.look_at_pool(pool as usize, cx),
+                Tick::Provisioned(node) => self.provisioned(node as usize, cx),
                 Tick::Heartbeat
                 | Tick::Instance { .. }
                 | Tick::Frame(_)
@@ -232,6 +246,8 @@ impl Coordinator {
         self.arm_next_operations(cx);
         self.resume_operations(cx);
         self.resume_rollouts(cx);
+        self.resume_cordons(cx);
+        self.begin_pools(cx);
         for node in 0..self.members.len() {
             if self.members[node].acked < self.members[node].sent {
                 self.send_tail(node, cx);

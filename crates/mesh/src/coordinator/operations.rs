@@ -71,17 +71,19 @@ impl Coordinator {
         debug_assert_eq!(first, self.begun);
         while self.mesh.operations.get(self.begun).is_some_and(|operation| operation.at <= cx.now()) {
             self.begun += 1;
-            self.begin(Source::File(self.begun - 1), cx);
+            let mesh = self.mesh.clone();
+            if !self.drains_nothing(&mesh.operations[self.begun - 1], cx) {
+                self.begin(Source::File(self.begun - 1), cx);
+            }
         }
         self.arm_next_operations(cx);
     }
 
     /// Begins an operation of an external client or of the autoscaler now.
     pub(super) fn operate(&mut self, from: ActorId, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
-        let is_sound = self.manual.len() < MANUAL_OPERATIONS_MAX && operation.validate(&self.mesh).is_ok();
-        let history = is_sound.then(|| {
-            self.manual.push(Operation { at: cx.now(), ..operation });
-            let at = self.begin(Source::Hand(self.manual.len() - 1), cx);
+        let is_sound = operation.validate(&self.mesh).is_ok();
+        let begun = if is_sound { self.begin_more(operation, cx) } else { None };
+        let history = begun.map(|at| {
             self.history[at].is_automatic = self.mesh.is_autoscaler(from);
             at as u32
         });
@@ -95,6 +97,16 @@ impl Coordinator {
         let placed = state.placed.iter().map(|(node, share)| (*node, total(share))).collect();
         let scale = ServiceScale { service, desired: state.wanted.running(), placed };
         cx.send(self.mesh.autoscaler_actor(), Msg::Scale(Box::new(scale)));
+    }
+
+    /// Begins an operation that is in no file. Returns the index of its history; `None`: there were too many, or it has
+    /// nothing to do.
+    pub(super) fn begin_more(&mut self, operation: Operation, cx: &mut MeshCx<'_>) -> Option<usize> {
+        if self.manual.len() >= MANUAL_OPERATIONS_MAX || self.drains_nothing(&operation, cx) {
+            return None;
+        }
+        self.manual.push(Operation { at: cx.now(), ..operation });
+        Some(self.begin(Source::Hand(self.manual.len() - 1), cx))
     }
 
     /// Begins an operation and takes its first step. Returns the index of its history.
@@ -145,6 +157,9 @@ impl Coordinator {
         let Operation { service, change, every, times, .. } = self.operation(running.source).clone();
         if let Change::Rollout(rollout) = &change {
             return self.advance_rollout(index, rollout, cx);
+        }
+        if let Change::Drain(drain) = &change {
+            return self.advance_drain(index, *drain, cx);
         }
         // A turn that draws is a step, so no two of them have the same key.
         let base = self.decisions.expect("drawn at the first start");
@@ -254,5 +269,6 @@ fn history(operation: Option<usize>, kind: OperationKind, service: ServiceId, be
         steps: Vec::new(),
         outcome: OperationOutcome::Running,
         rollout: None,
+        drain: None,
     }
 }

@@ -26,6 +26,8 @@ struct Machine {
     alive: bool,
     /// Its node leaves: nothing more is placed there.
     leaving: bool,
+    /// Its node is drained, or in reserve: nothing more is placed there, and what is there stays until it is evicted.
+    closed: bool,
     /// Thousandths of a core.
     cores: u64,
     /// Of these, reserved by instances.
@@ -71,7 +73,7 @@ fn milli(cores: f64) -> u64 {
 
 impl Machine {
     fn takes_more(&self) -> bool {
-        self.alive && !self.leaving
+        self.alive && !self.leaving && !self.closed
     }
 
     fn free(&self) -> u64 {
@@ -84,11 +86,14 @@ impl NodeResources {
         let machine = |node: &NodeSpec| Machine {
             alive: node.is_there_at_start(),
             leaving: false,
+            closed: false,
             cores: milli(node.cores),
             reserved: 0,
             instances: 0,
         };
-        NodeResources(mesh.nodes.iter().map(machine).collect())
+        let mut resources = NodeResources(mesh.nodes.iter().map(machine).collect());
+        super::pool::in_reserve(mesh).for_each(|node| resources.set_closed(node, true));
+        resources
     }
 
     /// Instances are placed on nodes that are alive alone.
@@ -99,6 +104,36 @@ impl NodeResources {
     /// Sets whether a node leaves; nothing is placed on one that does.
     pub(super) fn set_leaving(&mut self, node: usize, leaving: bool) {
         self.0[node].leaving = leaving;
+    }
+
+    /// Sets whether nothing more is placed on a node, though it stays.
+    pub(super) fn set_closed(&mut self, node: usize, closed: bool) {
+        self.0[node].closed = closed;
+    }
+
+    /// Share of a node's cores that is reserved.
+    pub(super) fn reserved(&self, node: usize) -> f64 {
+        self.0[node].reserved as f64 / self.0[node].cores.max(1) as f64
+    }
+
+    /// Instances of a service went from a node; each reserved so many cores.
+    pub(super) fn release(&mut self, node: usize, cpu: f64, instances: u32) {
+        self.take(node, milli(cpu), -i64::from(instances));
+    }
+
+    /// True if nodes that take more have room for all of these instances: cores of one, and their number. Nodes that
+    /// are `without` do not count. The largest instances are placed first, each on the first node with room.
+    pub(super) fn has_room(&self, instances: &[(f64, u32)], without: usize) -> bool {
+        let takes_more = |(node, machine): &(usize, &Machine)| *node != without && machine.takes_more();
+        let mut free: Vec<u64> = self.0.iter().enumerate().filter(takes_more).map(|(_, it)| it.free()).collect();
+        left_over(instances, &mut free).is_empty()
+    }
+
+    /// The number of further nodes that these instances need, of nodes with so many cores; at most `most`. Instances
+    /// that no such node has room for do not count.
+    pub(super) fn nodes_for(&self, instances: &[(f64, u32)], cores: f64, most: usize) -> usize {
+        let fit: Vec<_> = instances.iter().copied().filter(|(cpu, _)| milli(*cpu) <= milli(cores)).collect();
+        (0..most).find(|count| left_over(&fit, &mut vec![milli(cores); *count]).is_empty()).unwrap_or(most)
     }
 
     /// Splits a placement into the part on nodes that stay and the part on nodes that leave. The part on dead nodes is
@@ -333,6 +368,20 @@ pub(super) fn needed_still(
         }
     }
     needed
+}
+
+/// The instances for which there is no room.
+fn left_over(instances: &[(f64, u32)], free: &mut [u64]) -> Vec<(u64, u32)> {
+    let mut left: Vec<(u64, u32)> = instances.iter().map(|(cpu, count)| (milli(*cpu), *count)).collect();
+    left.sort_by_key(|(cpu, _)| Reverse(*cpu));
+    for (cpu, count) in &mut left {
+        for room in free.iter_mut() {
+            let fit = room.checked_div(*cpu).map_or(*count, |fit| (*count).min(u32::try_from(fit).unwrap_or(u32::MAX)));
+            (*room, *count) = (*room - *cpu * u64::from(fit), *count - fit);
+        }
+    }
+    left.retain(|(_, count)| *count > 0);
+    left
 }
 
 fn versions_of(placed: &ServicePlacement) -> Vec<u32> {

@@ -25,12 +25,24 @@ pub enum Presence {
     Left,
     /// Its heartbeats arrive, but other nodes refuse connections with it: nothing is placed on it.
     Shunned,
+    /// It is drained: nothing more is placed on it, and its instances are evicted as their budgets allow.
+    Cordoned,
+    /// It is a node of a pool that is not needed now, or is on its way: nothing is placed on it.
+    Reserve,
 }
 
 impl Presence {
     /// All of them.
-    pub const ALL: [Presence; 6] =
-        [Presence::Alive, Presence::Dead, Presence::Pending, Presence::Leaving, Presence::Left, Presence::Shunned];
+    pub const ALL: [Presence; 8] = [
+        Presence::Alive,
+        Presence::Dead,
+        Presence::Pending,
+        Presence::Leaving,
+        Presence::Left,
+        Presence::Shunned,
+        Presence::Cordoned,
+        Presence::Reserve,
+    ];
 
     /// In one word.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +53,8 @@ impl Presence {
             Presence::Leaving => "leaving",
             Presence::Left => "left",
             Presence::Shunned => "shunned",
+            Presence::Cordoned => "cordoned",
+            Presence::Reserve => "reserve",
         }
     }
 }
@@ -76,6 +90,8 @@ impl Coordinator {
         let member = &self.members[node];
         match member.alive {
             true => match member.leave {
+                Leave::Stays if self.is_in_reserve(node) => Presence::Reserve,
+                Leave::Stays if self.cordons.has(node) => Presence::Cordoned,
                 Leave::Stays => Presence::Alive,
                 Leave::Shunned => Presence::Shunned,
                 Leave::Leaves | Leave::Released => Presence::Leaving,

@@ -28,6 +28,19 @@ pub struct OperationHistory {
     pub outcome: OperationOutcome,
     /// History of the rollout; `None` for other kinds of operation.
     pub rollout: Option<Box<RolloutHistory>>,
+    /// Evictions of a drain; `None` for other kinds of operation.
+    pub drain: Option<DrainHistory>,
+}
+
+/// Evictions of the instances of one service from a node that is drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainHistory {
+    /// Instances that were evicted.
+    pub evicted: u32,
+    /// Instances of the service that are on the node still.
+    pub left: u32,
+    /// Turns at which the disruption budget did not allow to evict all that were left.
+    pub refused: u32,
 }
 
 impl OperationHistory {
@@ -72,6 +85,8 @@ pub enum OperationKind {
     ResumeRollout,
     /// A rollout is aborted.
     AbortRollout,
+    /// Instances on a node that is drained are evicted.
+    Drain,
 }
 
 impl OperationKind {
@@ -89,6 +104,7 @@ impl OperationKind {
             OperationKind::PauseRollout => "pause_rollout",
             OperationKind::ResumeRollout => "resume_rollout",
             OperationKind::AbortRollout => "abort_rollout",
+            OperationKind::Drain => "drain",
             OperationKind::Repair => "repair",
         }
     }

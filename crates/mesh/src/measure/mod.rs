@@ -10,7 +10,7 @@ use crate::batches::Batches;
 use crate::policy::PolicyCounts;
 
 pub use histogram::{HISTOGRAM_MAX, Histogram};
-pub use history::{OperationHistory, OperationKind, OperationOutcome, StepHistory};
+pub use history::{DrainHistory, OperationHistory, OperationKind, OperationOutcome, StepHistory};
 pub use service::{BlockCounts, CacheCounts, QueueCounts, ServiceMetrics, Wait};
 
 /// Reason of the failure of a request or a call.

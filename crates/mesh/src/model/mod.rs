@@ -6,6 +6,7 @@ mod balancer;
 mod cache;
 mod journey;
 mod load;
+mod nodes;
 mod operation;
 mod queue;
 mod rollout;
@@ -29,6 +30,7 @@ use crate::serving::priority::Priority;
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
+pub use nodes::{DisruptionBudget, Drain, NodePool};
 pub use queue::{Queue, Queued};
 pub use rollout::{
     Analysis, AnalysisMetric, CHECK_BYTES_MAX, CHECKS_MAX, Check, ROLLOUT_STEPS_MAX, Rollout, RolloutStep, Steer,
@@ -104,6 +106,8 @@ pub struct Mesh {
     pub weights: Vec<f64>,
     /// Policies of calls that [`CallPolicy::rules`] refers to.
     pub call_rules: Vec<CallRules>,
+    /// Groups of nodes of which as many are in service as instances need; the others are always.
+    pub pools: Vec<NodePool>,
 }
 
 impl Mesh {
@@ -278,6 +282,8 @@ pub struct Service {
     pub serving: Option<Box<ServingPolicies>>,
     /// Its autoscaler; `None`: its instances change by operations only.
     pub autoscale: Option<Box<Autoscale>>,
+    /// Its disruption budget; `None`: evictions may take all its instances at once.
+    pub disruption_budget: Option<DisruptionBudget>,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
     /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions

@@ -6,6 +6,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::ServiceId;
+use super::nodes::Drain;
 use super::rollout::{Rollout, Steer};
 use super::setting::Setting;
 use crate::measure::OperationKind;
@@ -65,6 +66,8 @@ pub enum Change {
     Rollout(Arc<Rollout>),
     /// Its rollout in progress is paused, resumed or aborted.
     Steer(Steer),
+    /// Its instances on a node that is drained are evicted, as its disruption budget allows.
+    Drain(Drain),
 }
 
 impl Change {
@@ -82,6 +85,7 @@ impl Change {
             Change::Steer(Steer::Pause) => OperationKind::PauseRollout,
             Change::Steer(Steer::Resume) => OperationKind::ResumeRollout,
             Change::Steer(Steer::Abort) => OperationKind::AbortRollout,
+            Change::Drain(_) => OperationKind::Drain,
         }
     }
 }

@@ -213,6 +213,9 @@ impl Node {
             | Tick::Sample
             | Tick::Scale(_)
             | Tick::Figures
+            | Tick::Uncordon(_)
+            | Tick::Pool(_)
+            | Tick::Provisioned(_)
             | Tick::Frame(_)
             | Tick::Processor => {
                 unreachable!("a node arms no such timer, or `on` has handled it")

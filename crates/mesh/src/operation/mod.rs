@@ -25,6 +25,7 @@
 //!   instances at once, a rollback among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
+//! - Drains of several nodes go on side by side, within one disruption budget.
 //! - A [rollout](crate::rollout) moves V too: it and an update supersede each other. Its new version is a canary.
 //!
 //! To add one: a file here with an `iterate`, a variant of [`Change`] and of [`OperationKind`], a line in [`iterate`].
@@ -143,6 +144,8 @@ pub fn iterate(
         Change::Set(_) => Iteration::Reached,
         // They need the time and measurements: `RolloutProgress` advances them.
         Change::Rollout(_) | Change::Steer(_) => Iteration::Refused,
+        // It changes where instances are, and not how many: the coordinator evicts them.
+        Change::Drain(_) => Iteration::Refused,
     }
 }
 
@@ -187,6 +190,7 @@ impl Operation {
                 strategy.validate()?;
             }
             Change::Rollout(rollout) => rollout.validate(&mesh.control).map_err(OperationError)?,
+            Change::Drain(drain) => require((drain.node as usize) < mesh.nodes.len(), "unknown node")?,
         }
         require(self.every >= EVERY_MIN, "there must be at least 1ms between two steps")
     }
@@ -226,14 +230,15 @@ impl Strategy {
 /// True if an operation of this kind supersedes one in progress on the same service.
 pub fn supersedes(newer: OperationKind, older: OperationKind) -> bool {
     let is_of_version = |kind| matches!(kind, OperationKind::Update | OperationKind::Rollout);
-    newer == older || newer == OperationKind::Undeploy || (is_of_version(newer) && is_of_version(older))
+    let is_same = newer == older && newer != OperationKind::Drain;
+    is_same || newer == OperationKind::Undeploy || (is_of_version(newer) && is_of_version(older))
 }
 
 /// Distance of an operation from its target: target minus reached value, in its own unit.
 pub fn residual(change: &Change, wanted: &Desired) -> f64 {
     match change {
         Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) | Change::Scale { .. } => 0.0,
-        Change::Steer(_) => 0.0,
+        Change::Steer(_) | Change::Drain(_) => 0.0,
         Change::Rollout(rollout) => f64::from(rollout.to) - wanted.v_mean(),
         Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
         Change::Update { to, .. } => f64::from(*to) - wanted.v_mean(),
@@ -441,6 +446,7 @@ pub(crate) mod tests {
             policies: None,
             serving: None,
             autoscale: None,
+            disruption_budget: None,
             endpoints: vec![],
             behaviours: vec![],
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use meshsim_experiment::Experiment;
-use meshsim_mesh::measure::{OperationHistory, OperationKind, OperationOutcome, StepHistory};
+use meshsim_mesh::measure::{DrainHistory, OperationHistory, OperationKind, OperationOutcome, StepHistory};
 use meshsim_mesh::model::{Change, ServiceId, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,9 +83,25 @@ pub struct OperationSummary {
     /// State and events of the rollout; absent for other kinds of operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutSummary>,
+    /// Evictions of a drain; absent for other kinds of operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainSummary>,
 }
 
-const KINDS: [OperationKind; 12] = [
+/// Evictions of the instances of a service from a node that is drained.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct DrainSummary {
+    /// The node.
+    pub node: String,
+    /// Instances that were evicted.
+    pub evicted: u32,
+    /// Instances that are on the node still.
+    pub left: u32,
+    /// Turns at which the disruption budget did not allow to evict all that were left.
+    pub refused: u32,
+}
+
+const KINDS: [OperationKind; 13] = [
     OperationKind::Deploy,
     OperationKind::Undeploy,
     OperationKind::Extend,
@@ -98,6 +114,7 @@ const KINDS: [OperationKind; 12] = [
     OperationKind::PauseRollout,
     OperationKind::ResumeRollout,
     OperationKind::AbortRollout,
+    OperationKind::Drain,
 ];
 
 /// Strategies of updates; `None` for other operations.
@@ -220,9 +237,8 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         }
         Some(Change::Scale { by }) => (Some(*by), None, None),
         Some(Change::Rollout(rollout)) => (Some(f64::from(rollout.to)), None, None),
-        Some(Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) | Change::Steer(_)) | None => {
-            (None, None, None)
-        }
+        Some(Change::Deploy | Change::Undeploy | Change::Flush) => (None, None, None),
+        Some(Change::Set(_) | Change::Steer(_) | Change::Drain(_)) | None => (None, None, None),
     };
     // A reached target leaves no residual.
     let residual = history.outcome.residual().or((history.outcome == OperationOutcome::Reached).then_some(0.0));
@@ -279,6 +295,13 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
             .collect(),
         rollout: match (&history.change, &history.rollout) {
             (Some(Change::Rollout(rollout)), Some(history)) => Some(RolloutSummary::of(rollout, history)),
+            _ => None,
+        },
+        drain: match (&history.change, history.drain) {
+            (Some(Change::Drain(drain)), Some(DrainHistory { evicted, left, refused })) => {
+                let node = experiment.mesh.nodes[drain.node as usize].name.clone();
+                Some(DrainSummary { node, evicted, left, refused })
+            }
             _ => None,
         },
     }

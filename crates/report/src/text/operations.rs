@@ -28,7 +28,8 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
         "acks",
         "<",
     ]);
-    let (automatic, others): (Vec<_>, Vec<_>) = summary.operations.iter().partition(|operation| operation.automatic);
+    let (automatic, others): (Vec<_>, Vec<_>) =
+        summary.operations.iter().partition(|it| it.automatic && it.kind != OperationKind::Drain);
     let mut rest = &others[..];
     let mut rows = 0;
     // Reasons of the unplaced instances, each once.
@@ -118,6 +119,12 @@ fn operation_row(group: &[&OperationSummary]) -> Vec<TableCell> {
         "rolled_back" => ("rolled back".into(), Style::Bad),
         other => (other.into(), Style::Warn),
     };
+    let left: u32 = group.iter().filter_map(|o| o.drain.as_ref()).map(|drain| drain.left).sum();
+    if left > 0 {
+        let refused = format!("{} left by its disruption budget", count(u64::from(left)));
+        outcome = [outcome, refused].join(", ").trim_start_matches(", ").into();
+        style = Style::Bad;
+    }
     if unplaced > 0 {
         outcome = [outcome, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
         outcome = outcome.trim_start_matches(", ").into();

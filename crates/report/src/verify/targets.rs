@@ -83,7 +83,7 @@ fn expected(mesh: &Mesh, id: ServiceId) -> Expected {
             Change::Update { to, .. } => it.version = operation.times.is_none().then_some(*to),
             // It may go back, or wait.
             Change::Rollout(_) => (it.instances, it.version) = (None, None),
-            Change::Deploy | Change::Flush | Change::Set(_) | Change::Steer(_) => {}
+            Change::Deploy | Change::Flush | Change::Set(_) | Change::Steer(_) | Change::Drain(_) => {}
         }
     }
     if service.autoscale.is_some() {

@@ -162,6 +162,21 @@ enum CtlCommand {
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
+    /// Take nodes out of service: their instances are evicted as the disruption budgets allow
+    Drain {
+        /// The nodes, or groups of nodes
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        /// Time for which nothing is placed on them [default: to the end of the run]
+        #[arg(long = "for", value_name = "TIME")]
+        length: Option<String>,
+        /// Time after which evictions that no budget has allowed are given up [default: none]
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<String>,
+        /// Time until an eviction that a budget has not allowed is tried again [default: 5s]
+        #[arg(long, value_name = "TIME")]
+        every: Option<String>,
+    },
     /// Start, pause, resume or abort the rollout of a service, or show where it stands
     #[command(subcommand)]
     Rollout(RolloutCommand),

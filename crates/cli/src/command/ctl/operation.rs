@@ -40,6 +40,12 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
         CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
         CtlCommand::Flush { services } => vec![("flush", Some(services.into()))],
+        CtlCommand::Drain { nodes, length, timeout, every } => vec![
+            ("drain", Some(nodes.into())),
+            ("for", length.map(Value::from)),
+            ("timeout", timeout.map(Value::from)),
+            ("every", every.map(Value::from)),
+        ],
         CtlCommand::Rollout(RolloutCommand::Pause { service }) => vec![("pause_rollout", Some(service.into()))],
         CtlCommand::Rollout(RolloutCommand::Resume { service }) => vec![("resume_rollout", Some(service.into()))],
         CtlCommand::Rollout(RolloutCommand::Abort { service }) => vec![("abort_rollout", Some(service.into()))],
@@ -88,6 +94,7 @@ mod tests {
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
         assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
         assert_eq!(operation("ctl flush a"), json!({ "flush": ["a"] }));
+        assert_eq!(operation("ctl drain a b --for 9s"), json!({ "drain": ["a", "b"], "for": "9s" }));
         assert_eq!(operation("ctl rollout abort a"), json!({ "abort_rollout": "a" }));
     }
 }

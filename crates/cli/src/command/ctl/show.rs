@@ -101,8 +101,8 @@ pub(super) fn style_of(state: Presence) -> Style {
     match state {
         Presence::Alive => Style::Plain,
         Presence::Dead | Presence::Shunned => Style::Bad,
-        Presence::Pending | Presence::Left => Style::Dim,
-        Presence::Leaving => Style::Warn,
+        Presence::Pending | Presence::Left | Presence::Reserve => Style::Dim,
+        Presence::Leaving | Presence::Cordoned => Style::Warn,
     }
 }
 
@@ -244,12 +244,14 @@ pub(super) fn event_in_words(event: &Event) -> (Style, String) {
         EventKind::FaultBegan => (Style::Bad, "fault began"),
         EventKind::FaultEnded => (Style::Plain, "fault ended"),
         EventKind::NodeDead | EventKind::NodeShunned => (Style::Bad, ""),
-        EventKind::NodeLeft => (Style::Warn, ""),
+        EventKind::NodeLeft | EventKind::NodeCordoned => (Style::Warn, ""),
         EventKind::OperationBegan => (Style::Good, "began"),
         EventKind::OperationSettled => (Style::Good, "settled"),
         EventKind::StepDecided => (Style::Dim, "decided"),
         EventKind::StepSettled => (Style::Dim, "settled"),
         EventKind::NodeBack | EventKind::Rollout => (Style::Plain, ""),
+        EventKind::NodeDrained | EventKind::NodeUncordoned => (Style::Plain, ""),
+        EventKind::NodeOrdered | EventKind::NodeAdded | EventKind::NodeRemoved => (Style::Plain, ""),
         EventKind::Analysis => (Style::Dim, ""),
         EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Style::Dim, ""),
     };
