@@ -237,3 +237,17 @@ fn callers_that_hear_late_lose_requests_and_a_delay_of_the_scale_down_prevents_i
         assert!((60..150).contains(&hasty) && patient == 0, "seed {seed}: {hasty} and {patient} failed");
     });
 }
+
+#[test]
+fn a_drain_overloads_a_service_without_a_budget_and_a_strict_budget_stops_it() {
+    seeds("drain", |seed, played| {
+        let drain = |service| played.operation(OperationKind::Drain, service);
+        let left = |service| drain(service).drain.map(|it| it.left);
+        assert_eq!(["bare", "guarded", "stuck"].map(left), [Some(0), Some(0), Some(2)], "seed {seed}");
+        assert_eq!(drain("stuck").outcome, OperationOutcome::Running, "seed {seed}");
+        assert_eq!(drain("guarded").steps.len(), 2, "seed {seed}: one after the other");
+        let p99 = |service| played.served(service).latency.quantile(0.99).secs();
+        let [bare, guarded, stuck] = ["bare", "guarded", "stuck"].map(p99);
+        assert!(bare > 1.0 && guarded < 0.5 && stuck < 0.5, "seed {seed}: {bare}, {guarded}, {stuck} s");
+    });
+}
