@@ -13,7 +13,7 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleTyp
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::Type;
+use parquet::schema::types::{ColumnPath, Type};
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 1 << 15;
@@ -106,10 +106,20 @@ impl Parquet {
     /// If a file cannot have such columns.
     pub fn new<'n>(columns: impl IntoIterator<Item = (&'n str, Kind)>) -> io::Result<Self> {
         let (mut fields, mut held, mut names) = (Vec::new(), Vec::new(), Vec::<String>::new());
+        // A dictionary of texts makes a file smaller. One of numbers takes half of the time of writing, and saves little
+        // beside the compression.
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_created_by("meshsim".into())
+            .set_dictionary_enabled(false);
         for (name, kind) in columns {
             let again = names.iter().filter(|it| *it == name).count();
             let unique = if again == 0 { name.to_owned() } else { format!("{name} ({})", again + 1) };
             names.push(name.to_owned());
+            if kind == Kind::Text {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(unique.as_str()), true);
+            }
             let (physical, logical, empty) = match kind {
                 Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String), Held::Texts(Vec::new())),
                 Kind::Count => (Physical::INT64, Some(LogicalType::integer(64, false)), Held::Counts(Vec::new())),
@@ -123,10 +133,6 @@ impl Parquet {
             held.push(Column { held: empty, levels: Vec::new() });
         }
         let schema = Type::group_type_builder("rows").with_fields(fields).build().map_err(wrong)?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_created_by("meshsim".into());
         let file = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties.build()));
         Ok(Parquet { file: file.map_err(wrong)?, columns: held, rows: 0 })
     }
