@@ -4,6 +4,7 @@
 //! whole run exactly.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
@@ -120,15 +121,19 @@ impl Sparse {
             return;
         }
         self.recent.sort_unstable();
-        let recent = self.recent.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32));
-        self.counts = merged(&self.counts, recent);
+        let distinct = 1 + self.recent.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        let mut counted = Vec::with_capacity(distinct);
+        counted.extend(self.recent.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)));
+        self.counts = if self.counts.is_empty() { counted } else { merged(&self.counts, &counted) };
         self.recent.clear();
     }
 
     /// Adds all values of another one.
     pub fn merge(&mut self, other: &Sparse) {
-        if !other.counts.is_empty() {
-            self.counts = merged(&self.counts, other.counts.iter().copied());
+        match (self.counts.is_empty(), other.counts.is_empty()) {
+            (_, true) => {}
+            (true, false) => self.counts.clone_from(&other.counts),
+            (false, false) => self.counts = merged(&self.counts, &other.counts),
         }
         // Few are cheaper to sort together, and later.
         self.recent.extend_from_slice(&other.recent);
@@ -184,17 +189,20 @@ impl Sparse {
 }
 
 /// Two lists of counts as one.
-fn merged(a: &[(u16, u32)], b: impl Iterator<Item = (u16, u32)>) -> Vec<(u16, u32)> {
-    let mut out: Vec<(u16, u32)> = Vec::with_capacity(a.len() + b.size_hint().0);
-    let mut a = a.iter().copied().peekable();
-    for (bucket, count) in b {
-        while let Some(before) = a.next_if(|(other, _)| *other < bucket) {
-            out.push(before);
-        }
-        let same = a.next_if(|(other, _)| *other == bucket).map_or(0, |(_, count)| count);
-        out.push((bucket, count.saturating_add(same)));
+fn merged(mut a: &[(u16, u32)], mut b: &[(u16, u32)]) -> Vec<(u16, u32)> {
+    let mut out: Vec<(u16, u32)> = Vec::with_capacity(a.len() + b.len());
+    while let ([(first, count), others @ ..], [(second, more), rest @ ..]) = (a, b) {
+        let (at, sum) = match first.cmp(second) {
+            Ordering::Less => (*first, *count),
+            Ordering::Equal => (*first, count.saturating_add(*more)),
+            Ordering::Greater => (*second, *more),
+        };
+        out.push((at, sum));
+        a = if first <= second { others } else { a };
+        b = if second <= first { rest } else { b };
     }
-    out.extend(a);
+    out.extend_from_slice(a);
+    out.extend_from_slice(b);
     out
 }
 
