@@ -249,7 +249,7 @@ pub(super) fn event_in_words(event: &Event) -> (Style, String) {
         EventKind::OperationSettled => (Style::Good, "settled"),
         EventKind::StepDecided => (Style::Dim, "decided"),
         EventKind::StepSettled => (Style::Dim, "settled"),
-        EventKind::NodeBack | EventKind::Rollout => (Style::Plain, ""),
+        EventKind::NodeBack | EventKind::Rollout | EventKind::Autoscaled => (Style::Plain, ""),
         EventKind::Analysis => (Style::Dim, ""),
         EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Style::Dim, ""),
     };
