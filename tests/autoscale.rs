@@ -296,3 +296,24 @@ fn a_momentary_signal_makes_it_turn_and_a_window_cures_it() {
         assert!(without >= 10 && with <= 4, "seed {seed}: {without} turns, and {with} with a window");
     }
 }
+
+#[test]
+fn check_expects_a_late_loop_to_go_round_unless_a_window_calms_it() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/autoscale/mesh.yaml");
+    let warning = |set: &str| {
+        let overrides: Vec<Override> = vec![Override::parse(set).unwrap()];
+        let experiment =
+            meshsim_experiment::load(&path, &overrides).unwrap_or_else(|it| panic!("{}", it.render(false, 100)));
+        let warnings = meshsim_experiment::check::check(&experiment).warnings;
+        warnings.into_iter().find(|it| it.kind == "oscillation").map(|it| it.message)
+    };
+    // An instance takes 10 s, and a sample is 7.5 s old on average: one decision of 15 s. At rate 1 that is the bound.
+    let message = warning("seed=1").unwrap();
+    assert!(message.contains("may go round") && message.contains("below 1.000"), "{message}");
+    assert!(message.contains("Expected period: 6 decisions, 90 s"), "{message}");
+    // 55 s and 7.5 s: four decisions.
+    let message = warning("services.web.start_delay=55s").unwrap();
+    assert!(message.contains("goes round") && message.contains("below 0.347"), "{message}");
+    assert!(message.contains("Expected period: 18 decisions, 270 s"), "{message}");
+    assert_eq!(warning("services.web.autoscale.down.window=300s"), None);
+}
