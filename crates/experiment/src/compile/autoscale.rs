@@ -24,14 +24,14 @@ pub(super) fn compile(
     use schema::{Autoscale as Of, Other};
     let by = match &it.value {
         Of::Hpa(hpa) => Controller::Hpa(compile_hpa(hpa, it.place, service.cpu.0, reporter)?),
-        Of::Other(Other::ScaledByKnative(it)) => Controller::Knative(knative(&it.knative.value, reporter)?),
-        Of::Other(Other::KedaScaled(it)) => Controller::Keda(keda(&it.keda, name, names, reporter)?),
-        Of::Other(Other::VerticallyScaled(it)) => Controller::Capacity(capacity(&it.capacity, reporter)?),
+        Of::Other(Other::Knative(it)) => Controller::Knative(knative(&it.knative.value, reporter)?),
+        Of::Other(Other::Keda(it)) => Controller::Keda(keda(&it.keda, name, names, reporter)?),
+        Of::Other(Other::Capacity(it)) => Controller::Capacity(capacity(&it.capacity, reporter)?),
     };
     Some(Box::new(Autoscale { by, is_on: true }))
 }
 
-fn knative(it: &schema::Knative, reporter: &mut Reporter) -> Option<Knative> {
+fn knative(it: &schema::KnativeSettings, reporter: &mut Reporter) -> Option<Knative> {
     let (min, max) = (it.min.value.0 as u32, it.max.value.0);
     range((min, max), it.max.place, reporter)?;
     for rate in [it.max_scale_up_rate, it.max_scale_down_rate] {
@@ -69,7 +69,7 @@ fn knative(it: &schema::Knative, reporter: &mut Reporter) -> Option<Knative> {
 }
 
 fn keda(
-    At { value: it, place }: &At<schema::Keda>,
+    At { value: it, place }: &At<schema::KedaSettings>,
     name: &At<String>,
     names: &Names<'_>,
     reporter: &mut Reporter,
@@ -116,7 +116,7 @@ fn keda(
     Some(Keda { min, signal, target, activation, poll, cooldown, scrape, hpa })
 }
 
-fn capacity(it: &schema::Capacity, reporter: &mut Reporter) -> Option<Utilisation> {
+fn capacity(it: &schema::CapacitySettings, reporter: &mut Reporter) -> Option<Utilisation> {
     Some(Utilisation {
         target: above_zero(it.utilisation, "with a utilisation of 0 no capacity is enough", reporter)?,
         tolerance: it.tolerance.0,

@@ -67,11 +67,11 @@ pub(super) fn of_callers(
 
 /// Knative brings one.
 fn activator(it: &schema::Service, reporter: &mut Reporter) -> Option<Activator> {
-    use schema::{Autoscale::Other, Other::ScaledByKnative};
+    use schema::{Autoscale::Other, Other::Knative};
     if let Some(it) = &it.activator {
         return Some(Activator { hold: at_least(it.hold, "hold", reporter), size: it.size.0 as u32 });
     }
-    let is_knative = matches!(&it.autoscale, Some(At { value: Other(ScaledByKnative(_)), .. }));
+    let is_knative = matches!(&it.autoscale, Some(At { value: Other(Knative(_)), .. }));
     is_knative.then(Activator::default)
 }
 

@@ -39,37 +39,37 @@ impl Field for Autoscale {
 
 section! {
     /// Knative's pod autoscaler.
-    struct ScaledByKnative in "`autoscale`" {
+    struct Knative in "`autoscale`" {
         /// Its settings.
-        required knative: At<Knative>;
+        required knative: At<KnativeSettings>;
     }
 }
 section! {
     /// KEDA.
-    struct KedaScaled in "`autoscale`" {
+    struct Keda in "`autoscale`" {
         /// Its settings.
-        required keda: At<Keda>;
+        required keda: At<KedaSettings>;
     }
 }
 section! {
     /// An autoscaler of the capacity.
-    struct VerticallyScaled in "`autoscale`" {
+    struct Capacity in "`autoscale`" {
         /// Its settings.
-        required capacity: Capacity;
+        required capacity: CapacitySettings;
     }
 }
 by_key! {
     /// A kind of autoscaler, by its name.
     enum Other in "`autoscale`" {
-        "knative" => ScaledByKnative,
-        "keda" => KedaScaled,
-        "capacity" => VerticallyScaled,
+        "knative" => Knative,
+        "keda" => Keda,
+        "capacity" => Capacity,
     }
 }
 
 section! {
     /// Knative's pod autoscaler, by concurrency; the defaults are Knative's.
-    struct Knative in "`knative`" {
+    struct KnativeSettings in "`knative`" {
         /// Fewest instances.
         or min: At<Whole<0, INSTANCES_MAX>> = "0";
         /// Most instances.
@@ -105,7 +105,7 @@ section! {
 section! {
     /// KEDA, with the autoscaler of Kubernetes that it makes; the defaults are theirs. Give one of `queue` and
     /// `requests`.
-    struct Keda in "`keda`" {
+    struct KedaSettings in "`keda`" {
         /// Fewest instances.
         or min: At<Whole<0, INSTANCES_MAX>> = "0";
         /// Most instances.
@@ -138,7 +138,7 @@ section! {
 section! {
     /// An autoscaler of the capacity C of each instance: `C' = C * measured / utilisation`, at most twice or half at
     /// once, within `capacity_min` and `capacity_max`.
-    struct Capacity in "`capacity`" {
+    struct CapacitySettings in "`capacity`" {
         /// Wanted share of the slots that are busy.
         required utilisation: At<Fraction>;
         /// Relative distance from the target within which nothing is changed.

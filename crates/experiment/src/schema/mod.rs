@@ -25,7 +25,7 @@ use schemars::SchemaGenerator;
 use crate::section::{As, At, Many, Named, section};
 use crate::values::{Name, Whole};
 
-pub(crate) use autoscale::{Autoscale, Capacity, Decline, Growth, Hpa, Keda, Knative, Other};
+pub(crate) use autoscale::{Autoscale, CapacitySettings, Decline, Growth, Hpa, KedaSettings, KnativeSettings, Other};
 pub(crate) use fault::{Fault, Link, ServiceFault};
 pub(crate) use limits::Steps;
 pub use limits::{
