@@ -251,3 +251,20 @@ fn a_drain_overloads_a_service_without_a_budget_and_a_strict_budget_stops_it() {
         assert!(bare > 1.0 && guarded < 0.5 && stuck < 0.5, "seed {seed}: {bare}, {guarded}, {stuck} s");
     });
 }
+
+#[test]
+fn a_cold_start_is_waited_for_and_without_an_activator_its_requests_fail() {
+    seeds("cold-start", |seed, played| {
+        let (held, kept, lost) = (failed(played, 0), failed(played, 1), failed(played, 2));
+        // Three bursts, of which the 40 requests of the first two seconds find no instance.
+        assert!(held == 0 && kept == 0 && (115..=130).contains(&lost), "seed {seed}: {held}, {kept}, {lost}");
+    });
+}
+
+#[test]
+fn a_scale_down_cuts_off_long_requests_unless_their_grace_is_long() {
+    seeds("scale-down", |seed, played| {
+        let (hasty, patient) = (failed(played, 0), failed(played, 1));
+        assert!(hasty >= 10 && patient == 0, "seed {seed}: {hasty} and {patient}");
+    });
+}

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
+use meshsim_mesh::autoscale::demand::Demand;
 use meshsim_mesh::autoscale::signal::{InstanceSample, NodeSample, ServiceScale};
 use meshsim_mesh::board::{InstanceLoad, LoadBoard};
 use meshsim_mesh::criterion::Comparison;
@@ -29,7 +30,7 @@ use meshsim_mesh::serving::limit::Limit;
 use meshsim_mesh::sparse::Sparse;
 use meshsim_mesh::view::{InstanceRef, InstanceView, Split};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
-use meshsim_tests::{Testbed, call, campaign, extend, load, service};
+use meshsim_tests::{Testbed, call, campaign, extend, load, parse, service};
 
 /// Inputs of one actor in one run of the test.
 const INPUTS: usize = 80;
@@ -46,13 +47,23 @@ fn mesh() -> Mesh {
     };
     let newer = |script: Vec<ScriptStep>| Behaviour { from_version: 2, ..both(script) };
     let front = vec![spend(1), ScriptStep::Parallel(vec![vec![call(1)], vec![call(1), spend(2)]]), call(1)];
+    let scaled = |by: &str| {
+        let text = format!(
+            "{{ nodes: [ {{ name: n }} ], services: {{ a: {{ endpoints: {{ get: {{}} }}, autoscale: {by} }} }} }}"
+        );
+        parse(&text).mesh.services.remove(0)
+    };
+    let (knative, capacity) = (scaled("{ knative: {} }"), scaled("{ capacity: { utilisation: 50% } }"));
     let front = Service {
+        autoscale: knative.autoscale,
+        policies: knative.policies,
         balancer: Balancer::RoundRobin,
         endpoints: vec!["a".into(), "b".into()],
         behaviours: vec![both(front), newer(vec![call(1)])],
         ..service("front", vec![])
     };
     let back = Service {
+        autoscale: capacity.autoscale,
         balancer: Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) },
         endpoints: vec!["a".into(), "b".into()],
         behaviours: vec![both(vec![spend(1)]), newer(vec![])],
@@ -73,6 +84,7 @@ fn mesh() -> Mesh {
     lab.mesh.loads[0].policy.timeout = Some(Span::from_millis(50));
     lab.mesh.loads[0].policy.retries = 3;
     lab.mesh.has_gateway = true;
+    lab.mesh.has_autoscaler = true;
     lab.mesh
 }
 
@@ -417,12 +429,33 @@ impl Draw {
     }
 
     fn scale(&mut self) -> ServiceScale {
-        let (service, desired) = (self.service(), self.small());
-        ServiceScale { service, desired, placed: self.some(|draw: &mut Self| (draw.small(), draw.small())) }
+        let (service, desired, ready) = (self.service(), self.small(), self.small());
+        let (capacity, is_on) = (f64::from(self.small()) / 7.0, self.coin());
+        let placed = self.some(|draw: &mut Self| (draw.small(), draw.small()));
+        ServiceScale { service, desired, ready, capacity, is_on, placed }
+    }
+
+    fn demand(&mut self) -> Demand {
+        Demand {
+            service: self.service(),
+            round: self.number(),
+            at: self.time(),
+            instances: self.small(),
+            requests: self.small(),
+            requests_ns: self.number(),
+            held: self.small(),
+            held_ns: self.number(),
+            messages: self.small(),
+            busy_ns: self.number(),
+            slot_ns: self.number(),
+        }
     }
 
     fn msg(&mut self) -> Msg {
-        match self.below(33) {
+        match self.below(36) {
+            33 => Msg::AskDemand { service: self.service(), round: self.number() },
+            34 => Msg::Demand(Box::new(self.demand())),
+            35 => Msg::Held { service: self.service() },
             31 => Msg::AskFigures { service: self.service(), round: self.number() },
             32 => Msg::Figures(Box::new(self.figures())),
             0..5 => Msg::Request(self.request()),

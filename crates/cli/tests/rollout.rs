@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use common::live_run::Run;
 use common::{assert_exit, json, meshsim};
 use meshsim_report::series::{Kind, Row, read};
 
@@ -94,4 +95,73 @@ fn a_live_autoscaler_adds_the_instances_that_the_load_needs() {
     assert!(log.contains("autoscaler") && log.contains("sample"), "{log}");
     // The same rules as in a simulated run hold.
     assert_exit(&meshsim(&folder, &["verify", "live", "--no-progress"]), 0);
+}
+
+/// A service at zero, whose callers hold the requests of a second and a half until Knative has brought an instance.
+const FROM_ZERO: &str = "
+name: from-zero
+seed: 3
+duration: 12s
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  web:
+    instances: 0
+    capacity: 10
+    start_delay: 1s
+    endpoints: { get: { script: [ sleep: 20ms ] } }
+    autoscale: { knative: { concurrency: 10, stable_window: 4s, panic_window: 1s, scale_to_zero_grace_period: 1s } }
+load:
+  users: { to: web, arrivals: { constant: 20/s }, from: 1s, for: 3s, timeout: 5s }
+";
+
+#[test]
+fn a_live_service_at_zero_holds_requests_as_a_simulated_one_does() {
+    let folder = common::folder("from-zero", FROM_ZERO);
+    for how in ["run", "live"] {
+        let mut args = vec![how, "mesh.yaml", "--no-progress", "--trace", "--out", how];
+        args.extend((how == "live").then_some("--no-http"));
+        assert_exit(&meshsim(&folder, &args), 0);
+        let summary = json(&folder.join(how).join("summary.json"));
+        let load = &summary["loads"][0]["requests"];
+        assert_eq!((&load["done"], &load["failed"]), (&60.into(), &0.into()), "{how}: {load}");
+        assert!(load["policies"]["held"].as_u64() >= Some(15), "{how}: {load}");
+        let decisions = summary["autoscalers"][0]["decisions"].as_array().unwrap();
+        let steps = |of: &serde_json::Value| (of["from"].as_u64(), of["to"].as_u64());
+        assert_eq!(steps(&decisions[0]), (Some(0), Some(1)), "{how}: {decisions:?}");
+        assert_eq!(decisions.last().unwrap()["to"], 0, "{how}: {decisions:?}");
+        let events = std::fs::read_to_string(folder.join(how).join("events.jsonl")).unwrap();
+        assert!(
+            events.contains("\"autoscaled\"") && events.contains("autoscaler of web: 0 to 1 instances"),
+            "{events}"
+        );
+        let output = meshsim(&folder, &["trace", "request", how, "users/0"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("waiting for an instance of web"), "{text}");
+        assert_exit(&meshsim(&folder, &["verify", how, "--no-progress"]), 0);
+    }
+}
+
+#[test]
+fn a_live_autoscaler_is_switched_off_and_on_by_ctl() {
+    let text = SCALED.replace("duration: 8s", "duration: 14s").replace("for: 7s", "for: 13s");
+    let folder = common::folder("switched", &text.replace("from: 500ms", "from: 3s"));
+    let args = ["live", "mesh.yaml", "--no-progress", "--http", "127.0.0.1:0", "--out", "live"];
+    let run = Run::open_in(folder.clone(), &args);
+    run.until_status("the run has begun", |status| status["time_s"].as_f64().is_some_and(|at| at > 0.5));
+    assert!(run.ctl_says(&["autoscale", "web", "off"]).starts_with("begun: "));
+    run.until_status("requests queue", |status| status["time_s"].as_f64().is_some_and(|at| at > 7.0));
+    assert!(run.ctl_says(&["autoscale", "web", "on"]).starts_with("begun: "));
+    let (code, text) = run.ctl_complains(&["autoscale", "wep", "off"]);
+    assert!(code == 2 && text.contains("did you mean `web`?"), "{text}");
+    let (code, said) = run.ended();
+    assert_eq!(code, 0, "{said}");
+
+    let summary = json(&folder.join("live/summary.json"));
+    let switched = summary["operations"].as_array().unwrap().iter().filter(|it| it["kind"] == "set");
+    let switched: Vec<f64> = switched.map(|it| it["began_s"].as_f64().unwrap()).collect();
+    let autoscaler = &summary["autoscalers"][0];
+    let decisions = autoscaler["decisions"].as_array().unwrap();
+    assert!(switched.len() == 2 && autoscaler["off"].as_u64() > Some(0) && !decisions.is_empty(), "{autoscaler}");
+    let is_while_off = |at: f64| (switched[0] + 1.0..switched[1]).contains(&at);
+    assert!(!decisions.iter().any(|it| is_while_off(it["at_s"].as_f64().unwrap())), "{switched:?} {autoscaler}");
 }

@@ -22,7 +22,7 @@ fn with(text: &str, sets: &[&str]) -> Result<Experiment, String> {
 fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
-    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (14, 2, 4));
+    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (14, 2, 7));
     assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (7, 13, true));
     let visits = it.mesh.loads[6].journey().unwrap().visits();
     // v_search = 1 + v_search / 2 + 0.6 v_look, v_look = 0.4 v_search, v_buy = 0.4 v_look.
@@ -30,9 +30,9 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     assert!(visits.iter().zip(expected).all(|(it, right)| (it - right).abs() < 1e-9), "{visits:?}");
     let staff = it.mesh.loads[5].arrivals.users().unwrap();
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
-    // Four deploys, three of them implied, and thirteen more.
+    // Seven deploys, six of them implied, and fourteen more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
-    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 21, 21));
+    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (7, 28, 28));
     // A link fault or one of a service is one for each of its effects: five and one, and one, two and six.
     assert_eq!((it.network.faults.len(), it.fault_lines.len()), (20, 20));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
@@ -225,6 +225,6 @@ fn an_update_by_strategy_takes_what_belongs_to_it() {
 fn the_findings_are_plain_data() {
     let findings = check(&read(FORMAT));
     let json = serde_json::to_value(&findings).unwrap();
-    assert_eq!(json["size"]["services"], 4);
+    assert_eq!(json["size"]["services"], 7);
     assert!(findings.edges.iter().any(|edge| edge.from == "frontend" && edge.to == "geo"));
 }

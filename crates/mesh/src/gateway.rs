@@ -9,6 +9,7 @@ use meshsim_actor::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
+use crate::autoscale::demand::Demand;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::mark;
 use crate::measure::Tally;
@@ -78,6 +79,11 @@ impl Gateway {
             }
             Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => {
                 self.calls.take_board(board, &self.mesh, cx.now());
+                None
+            }
+            Event::Message { from, msg: Msg::AskDemand { service, round } } if self.mesh.is_autoscaler(from) => {
+                let demand = self.calls.demand(Demand::none(service, round, cx.now()), cx.now());
+                cx.send(from, Msg::Demand(Box::new(demand)));
                 None
             }
             // A peer that keeps to the protocol sends a gateway none of these.

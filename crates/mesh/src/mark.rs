@@ -10,6 +10,7 @@
 //! | [`TRY_ENDED`] | the caller | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
 //! | [`HELD`] | the caller | its number for the call, [shortened](short) | attempt, which a circuit breaker holds back |
 //! | [`POOLED`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a connection |
+//! | [`ACTIVATING`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a ready instance |
 //! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
 //! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |
 //! | [`WORK`], [`SLEEP`] | node | frame | duration in nanoseconds, on an idle machine |
@@ -36,6 +37,8 @@ pub const TRY_ENDED: &str = "try_ended";
 pub const HELD: &str = "held";
 /// An attempt waits for a connection to its instance.
 pub const POOLED: &str = "pooled";
+/// An attempt waits at its caller: the service has no ready instance.
+pub const ACTIVATING: &str = "activating";
 /// A request waits for a slot.
 pub const QUEUED: &str = "queued";
 /// A request gets its slot.
@@ -64,11 +67,12 @@ pub const LATE: &str = "late";
 pub const CUT: &str = "cut";
 
 /// All of these words.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 18] = [
     DUE,
     TRY_ENDED,
     HELD,
     POOLED,
+    ACTIVATING,
     QUEUED,
     SLOT,
     WORK,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::autoscale::demand::Demand;
 use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
@@ -79,6 +80,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
             let latencies = it.versions.iter().map(|(_, it)| it.latency.heap_bytes() + 2 * ALLOCATION_BYTES);
             boxed::<ServiceFigures>() + list(&it.versions) + latencies.sum::<usize>()
         }
+        Msg::Demand(_) => boxed::<Demand>(),
         Msg::Reply(reply) => path(&reply.path),
         Msg::ExternalRequest(_) => boxed::<crate::message::Ask>(),
         Msg::ExternalReply(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
@@ -115,7 +117,9 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Left { .. }
         | Msg::AskSample { .. }
         | Msg::AskScale { .. }
-        | Msg::AskFigures { .. } => 0,
+        | Msg::AskFigures { .. }
+        | Msg::AskDemand { .. }
+        | Msg::Held { .. } => 0,
     }
 }
 

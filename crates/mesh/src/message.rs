@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Message, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::autoscale::demand::Demand;
 use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::measure::{Failure, OperationKind};
@@ -114,6 +115,20 @@ pub enum Msg {
     },
     /// Node to coordinator: these.
     Figures(Box<ServiceFigures>),
+    /// Autoscaler to node, client and gateway: asks for the demand for a service.
+    AskDemand {
+        /// The service.
+        service: ServiceId,
+        /// Number of the round.
+        round: u64,
+    },
+    /// Node, client or gateway to autoscaler: its part of the demand.
+    Demand(Box<Demand>),
+    /// Node, client or gateway to autoscaler: it begins to hold requests for a service, which has no instance.
+    Held {
+        /// The service.
+        service: ServiceId,
+    },
 }
 
 /// A call of one instance.
@@ -409,11 +424,13 @@ pub enum Tick {
     Pool(u32),
     /// Coordinator: a node that was ordered for its pool is in service.
     Provisioned(u32),
+    /// Autoscaler: the next round of demands for this service is due.
+    Demand(ServiceId),
 }
 
 impl Msg {
     /// All values of [`Message::kind`].
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 41] = [
         "request",
         "reply",
         "deploy",
@@ -452,6 +469,9 @@ impl Msg {
         "scale_report",
         "ask_figures",
         "figures",
+        "ask_demand",
+        "demand",
+        "held",
     ];
 }
 
@@ -490,6 +510,9 @@ impl Message for Msg {
             Msg::Scale(_) => "scale_report",
             Msg::AskFigures { .. } => "ask_figures",
             Msg::Figures(_) => "figures",
+            Msg::AskDemand { .. } => "ask_demand",
+            Msg::Demand(_) => "demand",
+            Msg::Held { .. } => "held",
         }
     }
 
@@ -518,6 +541,8 @@ impl Message for Msg {
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released => (16, 0, 0),
             Msg::Shun { .. } | Msg::Left { .. } | Msg::Cancel(_) => (16, 0, 0),
             Msg::AskSample { .. } | Msg::AskScale { .. } | Msg::AskFigures { .. } => (16, 0, 0),
+            Msg::AskDemand { .. } | Msg::Held { .. } => (16, 0, 0),
+            Msg::Demand(_) => (72, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

@@ -465,7 +465,7 @@ function events() {
   }
   return el('ul', { class: 'events' }, shown.slice(-EVENTS_SHOWN).reverse().map((it) => {
     const word = { fault_began: 'fault began: ', fault_ended: 'fault ended: ', operation_began: 'began: ', operation_settled: 'settled: ' }[it.kind] || '';
-    const kind = ['fault_began', 'node_dead'].includes(it.kind) ? 'bad' : it.kind.startsWith('operation') || ['rollout', 'analysis'].includes(it.kind) ? 'op' : null;
+    const kind = ['fault_began', 'node_dead'].includes(it.kind) ? 'bad' : it.kind.startsWith('operation') || ['rollout', 'analysis', 'autoscaled'].includes(it.kind) ? 'op' : null;
     return el('li', null, el('time', null, seconds(Number(it.at_s.toFixed(2)))), el('span', { class: kind }, word + it.what));
   }));
 }

@@ -91,6 +91,7 @@ pub(crate) fn tables(runs: &[Run]) -> String {
             ("Where the time went", time(run)),
             ("Operations", operations(run)),
             ("Rollouts", rollouts(run)),
+            ("Autoscalers", autoscalers(run)),
             ("Nodes", nodes(run)),
             ("Generators", generators(run)),
             ("Events", happened(run)),
@@ -230,6 +231,31 @@ fn rollouts(run: &Run) -> String {
         return String::new();
     }
     table("rollouts", &["at", "rollout", "event", "", "requests", "failed", "nodes missing"], &rows)
+}
+
+/// Table of the decisions of autoscalers, with the signal of each.
+fn autoscalers(run: &Run) -> String {
+    let all = run.summary.autoscalers.iter().flat_map(|of| of.decisions.iter().map(move |it| (of, it)));
+    let row = |(of, it): (&meshsim_report::AutoscalerSummary, &meshsim_report::DecisionSummary)| {
+        let asked = it.asked.map_or_else(|| Cell::text(""), |asked| Cell::count(asked.into()));
+        let signal = it.signal.map_or_else(|| Cell::text(""), |signal| Cell::figure(number(signal), Some(signal)));
+        vec![
+            Cell::figure(moment(it.at_s), Some(it.at_s)),
+            Cell::text(&of.service),
+            Cell::text(&of.kind),
+            Cell::count(it.from.into()),
+            Cell::count(it.to.into()),
+            asked,
+            signal,
+        ]
+    };
+    let mut rows: Vec<(f64, Vec<Cell>)> = all.map(|(of, it)| (it.at_s, row((of, it)))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|(_, row)| row).collect();
+    table("autoscalers", &["at", "service", "kind", "from", "to", "asked for", "signal"], &rows)
 }
 
 fn operations(run: &Run) -> String {

@@ -21,6 +21,8 @@ pub enum EventKind {
     StepSettled,
     /// An operation ended and every node had acknowledged every step: `operation`, `service`.
     OperationSettled,
+    /// An autoscaler decided: `service`, `what`; its operation follows.
+    Autoscaled,
     /// A rollout measured its new version: `operation`, `service`, `what`.
     Analysis,
     /// A rollout took a step, was paused, resumed, aborted, promoted or rolled back: `operation`, `service`, `what`.

@@ -2,11 +2,13 @@
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Experiment, fault_in_words};
+use meshsim_mesh::autoscale::{Controller, Decision};
 use meshsim_mesh::diary::{Coming, Seen};
+use meshsim_mesh::model::Service;
 
 use crate::events::{Event, EventKind};
 use crate::series::Series;
-use crate::show::{count, named, operation_in_words};
+use crate::show::{count, named, operation_in_words, signal_in_words};
 use crate::summary::{Measured, OperationSummary, Summary};
 
 /// All events of a run, by time; those of the same time in the order of [`EventKind`], then as they were counted.
@@ -24,6 +26,7 @@ pub(crate) fn so_far(experiment: &Experiment, measured: &Measured, operations: &
     }
     let of_rollouts = operations.iter().filter_map(|operation| operation.rollout.as_ref());
     left_out(of_rollouts.map(|it| it.left_out).sum(), "entries of rollouts", measured, &mut events);
+    of_autoscalers(experiment, measured, &mut events);
     of_faults(experiment, measured, &mut events);
     of_nodes(experiment, measured, &mut events);
     of_instances(experiment, measured, &mut events);
@@ -56,6 +59,30 @@ fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event
     if let Some(ns) = operation.settle_time_ns {
         events.push(event(after(operation.began_s, ns), EventKind::OperationSettled, None));
     }
+}
+
+fn of_autoscalers(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event>) {
+    for (service, standing) in &measured.autoscalers {
+        let Some(service) = experiment.mesh.services.get(service.index()) else { continue };
+        for decision in &standing.decisions {
+            let what = decided(service, decision);
+            let event = Event::new(decision.at.secs(), EventKind::Autoscaled, what);
+            events.push(Event { service: Some(service.name.clone()), ..event });
+        }
+        left_out(standing.left_out, "decisions of autoscalers", measured, events);
+    }
+}
+
+/// A decision of an autoscaler in words: `autoscaler of web: 2 to 5 instances (asked for 7; concurrency 32.4)`.
+fn decided(service: &Service, decision: &Decision) -> String {
+    let by = service.autoscale.as_deref().map(|it| &it.by);
+    let Decision { from, to, .. } = decision;
+    let asked = decision.asked.map(|asked| format!("asked for {asked}"));
+    let signal = decision.signal.map(|signal| signal_in_words(by, signal));
+    let why: Vec<String> = asked.into_iter().chain(signal).collect();
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
+    let unit = if matches!(by, Some(Controller::Capacity(_))) { "slots" } else { "instances" };
+    format!("autoscaler of {}: {from} to {to} {unit}{why}", service.name)
 }
 
 /// The time `ns` nanoseconds later, exact to the nanosecond.

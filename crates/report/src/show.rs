@@ -2,6 +2,9 @@
 
 use meshsim_actor::Span;
 use meshsim_mesh::Mesh;
+use meshsim_mesh::autoscale::Controller;
+use meshsim_mesh::autoscale::hpa::Signal;
+use meshsim_mesh::autoscale::keda::{Backlog, Keda};
 use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::model::{EndpointId, Service, ServiceId};
 
@@ -131,6 +134,19 @@ pub fn operation_in_words(operation: &OperationSummary) -> String {
     let key = operation.key.as_ref().map_or(String::new(), |key| format!(".{key}"));
     let from = operation.drain.as_ref().map_or(String::new(), |drain| format!(" from {}", drain.node));
     named(operation.name.as_deref(), &format!("{} {}{key}{to}{from}", operation.kind.as_str(), operation.service))
+}
+
+/// A signal of an autoscaler, with its unit: `cpu 63 %`, `concurrency 12.5`.
+pub(crate) fn signal_in_words(by: Option<&Controller>, signal: f64) -> String {
+    let share = |what: &str| format!("{what} {:.0} %", 100.0 * signal);
+    let number = |what: &str| format!("{what} {:.1}", signal);
+    match by {
+        Some(Controller::Hpa(hpa)) if hpa.signal == Signal::Cpu => share("cpu"),
+        Some(Controller::Capacity(_)) => share("utilisation"),
+        Some(Controller::Keda(Keda { signal: Backlog::Queue(_), .. })) => number("messages"),
+        Some(Controller::Keda(_)) => number("requests"),
+        Some(Controller::Hpa(_) | Controller::Knative(_)) | None => number("concurrency"),
+    }
 }
 
 #[cfg(test)]

@@ -94,8 +94,13 @@ fn interrupted(experiment: &Experiment, moments: &[Time]) -> Left {
 #[test]
 fn a_run_continued_from_snapshots_has_the_output_of_one_without() {
     for (name, experiment) in examples() {
-        // The largest example runs for less.
-        let experiment = troubled(&experiment, if experiment.mesh.services.len() > 100 { 3 } else { SECS });
+        // The largest example runs for less, and those with few requests for longer.
+        let length = match name.as_str() {
+            "cold-start" | "scale-down" => 5 * SECS,
+            _ if experiment.mesh.services.len() > 100 => 3,
+            _ => SECS,
+        };
+        let experiment = troubled(&experiment, length);
         let through = left(&experiment, traced(&experiment));
         assert!(through.trace.len() > 50_000, "{name}: {} bytes are a whole trace", through.trace.len());
         let mut rng = Rng::stream(1, &name);

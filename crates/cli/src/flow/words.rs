@@ -115,6 +115,9 @@ impl About {
             Msg::Sample(sample) => number(sample.round),
             Msg::AskScale { service } => About { service: Some(*service), ..plain },
             Msg::Scale(scale) => About { service: Some(scale.service), ..plain },
+            Msg::AskDemand { service, round } => About { service: Some(*service), ..number(*round) },
+            Msg::Demand(demand) => About { service: Some(demand.service), ..number(demand.round) },
+            Msg::Held { service } => About { service: Some(*service), ..plain },
             Msg::AskFigures { service, round } => About { service: Some(*service), ..number(*round) },
             Msg::Figures(figures) => About { service: Some(figures.service), ..number(figures.round) },
             Msg::ExternalRequest(ask) => {
@@ -271,6 +274,7 @@ impl Names {
             Tick::Pool(_) => "next look at a pool of nodes".into(),
             Tick::Provisioned(node) => format!("{} is in service", self.node(u64::from(*node))),
             Tick::Scale(service) => format!("decision about {}", self.service(*service)),
+            Tick::Demand(service) => format!("next look at the demand for {}", self.service(*service)),
         }
     }
 

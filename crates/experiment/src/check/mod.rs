@@ -322,7 +322,12 @@ fn circles(checked: &Checked<'_>, settles: bool, loads: &[LoadEstimate], warning
 }
 
 fn overload(services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
-    for service in services.iter().filter(|service| service.utilisation >= 1.0) {
+    let experiment = warnings.experiment;
+    // One that begins at zero, and is brought up when requests come.
+    let comes = |of: &Service| of.autoscale.as_deref().is_some_and(|it| it.by.range().is_some_and(|(min, _)| min == 0));
+    let waits = |of: &Service| of.instances == 0 && comes(of);
+    let over = experiment.mesh.services.iter().zip(services).filter(|(of, it)| it.utilisation >= 1.0 && !waits(of));
+    for (_, service) in over {
         let message = match service.slots {
             0 => format!("`{}` has no instances for {:.1} requests/s", service.name, service.rate),
             slots => format!(

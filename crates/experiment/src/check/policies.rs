@@ -94,6 +94,10 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     if !pooled.is_empty() {
         list.push(format!("Connections to {}: they count as open, and no request waits for one.", of(pooled)));
     }
+    let activators = named(&|policies| policies.activator.is_some());
+    if !activators.is_empty() {
+        list.push(format!("Activators of {}: calls fail in the estimates where there is no instance.", of(activators)));
+    }
     let outliers = named(&|policies| policies.outliers.is_some());
     if !outliers.is_empty() {
         list.push(format!("Outlier detection of {}: every instance counts as used.", of(outliers)));

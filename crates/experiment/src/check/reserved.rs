@@ -22,7 +22,7 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
             Change::Extend { to, .. } => Some(to),
             _ => None,
         });
-        let scaled = service.autoscale.as_ref().map_or(0, |it| it.range().1);
+        let scaled = service.autoscale.as_ref().and_then(|it| it.by.range()?.1).unwrap_or(0);
         f64::from(targets.fold(service.instances.max(scaled), u32::max)) * service.cpu
     };
     let deployed: f64 = mesh.services.iter().map(|service| f64::from(service.instances) * service.cpu).sum();

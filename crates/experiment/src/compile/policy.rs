@@ -2,6 +2,7 @@
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::{CallPolicy, Retry, Setting};
+use meshsim_mesh::policy::activator::Activator;
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::connections::Connections;
@@ -59,8 +60,19 @@ pub(super) fn of_callers(
     let connections = it.connections.as_ref();
     let connections = connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
     let calls = CallChanges::default();
-    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections, calls };
+    let activator = activator(it, reporter);
+    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections, activator, calls };
     (policies != ServicePolicies::default()).then(|| Box::new(policies))
+}
+
+/// Knative brings one.
+fn activator(it: &schema::Service, reporter: &mut Reporter) -> Option<Activator> {
+    use schema::{Autoscale::Other, Other::Knative};
+    if let Some(it) = &it.activator {
+        return Some(Activator { hold: at_least(it.hold, "hold", reporter), size: it.size.0 as u32 });
+    }
+    let is_knative = matches!(&it.autoscale, Some(At { value: Other(Knative(_)), .. }));
+    is_knative.then(Activator::default)
 }
 
 pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServingPolicies>> {

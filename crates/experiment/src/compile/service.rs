@@ -84,7 +84,7 @@ pub(super) fn compile_service(
         policies: policy::of_callers(it, names, reporter),
         serving: policy::of_instances(it, reporter),
         disruption_budget: it.disruption_budget.as_ref().and_then(|budget| disruption_budget(budget, reporter)),
-        autoscale: it.autoscale.as_ref().and_then(|scaled| autoscale::compile(scaled, it.cpu.0, reporter)),
+        autoscale: it.autoscale.as_ref().and_then(|of| autoscale::compile(of, (name, it), names, reporter)),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }

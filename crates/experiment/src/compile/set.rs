@@ -31,6 +31,9 @@ pub(super) fn compile(
         return None;
     }
     let (_, of_file) = file.services.value.entries.get(id.index())?;
+    if key == AUTOSCALE {
+        return Some((id, switched(it, of_file, reporter)?));
+    }
     let mut service = of_file.clone();
     match alone(key, it, reporter)? {
         Alone::Service(new) => put(key, *new, &mut service),
@@ -47,6 +50,27 @@ pub(super) fn compile(
         left.get_or_insert(of_outliers);
     }
     Some((id, setting))
+}
+
+/// The key of an autoscaler, which is switched on and off, and has its settings from the file.
+const AUTOSCALE: &str = "autoscale";
+
+fn switched(it: &schema::Set, service: &schema::Service, reporter: &mut Reporter) -> Option<Setting> {
+    if service.autoscale.is_none() {
+        reporter
+            .report(it.set.place, "the service has no autoscaler")
+            .help("give the service `autoscale`; an operation switches it `off` and `on`");
+        return None;
+    }
+    match &it.to.0.value {
+        Value::Scalar { text, .. } if text == "on" => Some(Setting::Autoscale(true)),
+        Value::Scalar { text, .. } if text == "off" => Some(Setting::Autoscale(false)),
+        _ => {
+            let message = format!("an autoscaler is switched on or off, found {}", it.to.0.described());
+            reporter.report(it.to.0.place, message).help("write `to: off`, or `to: on`");
+            None
+        }
+    }
 }
 
 /// A section of a service, or of a call, that contains only the key of a `set`.

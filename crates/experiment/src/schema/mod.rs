@@ -25,7 +25,7 @@ use schemars::SchemaGenerator;
 use crate::section::{As, At, Many, Named, section};
 use crate::values::{Name, Whole};
 
-pub(crate) use autoscale::Autoscale;
+pub(crate) use autoscale::{Autoscale, CapacitySettings, Decline, Growth, Hpa, KedaSettings, KnativeSettings, Other};
 pub(crate) use fault::{Fault, Link, ServiceFault};
 pub(crate) use limits::Steps;
 pub use limits::{
@@ -35,7 +35,7 @@ pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Drain, Operation, Scale, Set, Update};
-pub(crate) use policy::{Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
+pub(crate) use policy::{Activator, Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
 pub(crate) use rollout::{Analysis, BlueGreen, Rollout, RolloutStep};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, CacheOf, CallInFull, Choice, QueueOf, Retry, Step, Times};

@@ -24,6 +24,16 @@ section! {
 }
 
 section! {
+    /// Activator: callers hold their calls while the service has no ready instance; the defaults are Knative's.
+    struct Activator in "`activator`" {
+        /// Longest time for which a call is held; then it fails as `no_instance`. Its timeout runs meanwhile.
+        or hold: At<Span> = "300s";
+        /// Calls that one caller (a node, a load) holds; a further one is refused.
+        or size: Whole<1, 1_000_000> = "10000";
+    }
+}
+
+section! {
     /// Connections of each caller to each instance; one carries one request at a time.
     struct Connections in "`connections`" {
         /// Connections that are open at once; further requests for the instance wait for one.

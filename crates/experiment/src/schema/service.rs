@@ -6,7 +6,7 @@ use meshsim_mesh::serving::limit::Limit as ServingLimit;
 use meshsim_mesh::serving::priority::Priority;
 
 use super::limits::Version;
-use super::{Autoscale, Breaker, Connections, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
+use super::{Activator, Autoscale, Breaker, Connections, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
 use crate::section::{At, Named, section};
 use crate::values::{ByteSize, Fraction, Name, Real, Whole};
 
@@ -57,6 +57,8 @@ section! {
         optional breaker: Breaker;
         /// Connections of each of its callers to each instance [default: without limit, and open at once].
         optional connections: Connections;
+        /// Holds its calls while it has no ready instance [default: they fail; with `autoscale: { knative: .. }` held].
+        optional activator: Activator;
         /// Ejection of its instances by each of its callers [default: none].
         optional outlier_detection: Outliers;
         /// Copies of its calls to another service [default: none].
@@ -67,7 +69,7 @@ section! {
         optional rate_limit: RateLimit;
         /// Requests that an instance refuses so that others are served in time [default: none].
         optional shed: Shed;
-        /// Changes the number of its instances by a measured signal [default: only operations change it].
+        /// Changes the number of its instances, or their capacity, by a measured signal [default: only operations do].
         optional autoscale: At<Autoscale>;
         /// Instances that evictions may make unavailable: of nodes that are drained [default: all].
         optional disruption_budget: At<DisruptionBudget>;

@@ -144,6 +144,19 @@ impl Hpa {
         Some(if turns { current } else { replicas })
     }
 
+    /// The number of instances for a figure that is a sum over all of them, of which each is to have `target`.
+    /// (`GetExternalPerPodMetricReplicas`)
+    pub fn replicas_of_sum(&self, current: u32, sum: f64, target: f64) -> u32 {
+        let ratio = sum / (target * f64::from(current));
+        if self.is_close(ratio) { current } else { ceil(sum / target) }
+    }
+
+    /// Mean of the measurements that count, in the unit of the target; `None`: there is none.
+    pub fn mean(&self, pods: &[Pod], now: Time) -> Option<f64> {
+        let values = self.groups(pods, now).values;
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
     /// Sorts the instances (`groupPods`).
     fn groups(&self, pods: &[Pod], now: Time) -> Groups {
         let mut groups = Groups::default();

@@ -43,13 +43,19 @@ pub struct InstanceSample {
     pub requests: u32,
 }
 
-/// Answer of the coordinator: the instances that a service is to have.
+/// Answer of the coordinator: the instances that a service is to have, and has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceScale {
     /// The service.
     pub service: ServiceId,
     /// The number wanted now.
     pub desired: u32,
+    /// Instances that are ready, as nodes last reported.
+    pub ready: u32,
+    /// C.
+    pub capacity: f64,
+    /// False: its autoscaler is off.
+    pub is_on: bool,
     /// Nodes on which they are placed, by rising actor, with the number on each.
     pub placed: Vec<(u32, u32)>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use meshsim_actor::{Span, Time};
 
+use super::held::has_instances;
 use super::outstanding::{Extra, Outstanding, SentAttempt, pool};
 use super::settle::End;
 use super::{CallKey, CallOutcome, CallSpec, CallTick, Caller};
@@ -34,13 +35,16 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<CallOutcome<Owner>> {
         let call = &mut self.calls[key];
-        let (id, of) = (call.callee.id, policy::applied(mesh, &call.callee));
+        let (id, service, of) = (call.callee.id, call.callee.service, policy::applied(mesh, &call.callee));
         // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
         let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
         let (pool, instances) =
             narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, instances), (mesh, view), cx);
         if instances.is_empty() {
-            return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
+            return match of.and_then(Applied::activator).filter(|_| !has_instances(view, service)) {
+                Some(activator) => self.hold(key, activator, mesh, cx),
+                None => self.settle(key, End::unsent(Failure::NoInstance), mesh, cx),
+            };
         }
         let Some(of) = of else {
             return self.send(key, None, (pool, &instances), mesh, view, cx);
@@ -104,7 +108,10 @@ impl<Owner: Copy> Caller<Owner> {
                 arm_hedge(call.extra(), key, hedge, policies.hedge_delay(hedge), cx);
             }
         }
-        let until = policy::try_until(now, call.callee.policy.timeout_now(of), call.callee.deadline);
+        // The timeout of an attempt that was held began with that.
+        let held = call.extra.as_ref().and_then(|extra| extra.held).filter(|(held, _)| *held == call.attempt);
+        let since = held.map_or(now, |(_, since)| since);
+        let until = policy::try_until(since, call.callee.policy.timeout_now(of), call.callee.deadline);
         let sent = SentAttempt { to, pool, number: attempt, at: now, view: view.version };
         let timer = (until < Time::NEVER).then(|| cx.arm(until, tick));
         if call.sent.is_some() {

@@ -4,6 +4,7 @@
 //! result, identifies the caller.
 
 mod attempt;
+mod held;
 mod outstanding;
 mod settle;
 mod spec;
@@ -29,6 +30,7 @@ use crate::view::InstanceView;
 
 pub use spec::{CallOutcome, CallSpec};
 
+use held::Held;
 use outstanding::{Outstanding, SentAttempt};
 use settle::{End, cancel_attempts, forget};
 
@@ -74,6 +76,8 @@ pub struct Caller<Owner> {
     boards: Option<Box<Boards>>,
     /// Instances in slow start; `None`: there are none.
     young: Option<Box<Young>>,
+    /// Calls that wait for an instance; `None`: there never were any.
+    held: Option<Box<Held>>,
     /// Copies for mirrors that have ended and are not counted yet; taken after each event.
     copies: Vec<Counted>,
 }
@@ -93,6 +97,7 @@ impl<Owner: Copy> Caller<Owner> {
             hosts: None,
             boards: None,
             young: None,
+            held: None,
             copies: Vec::new(),
         }
     }
@@ -205,7 +210,7 @@ impl<Owner: Copy> Caller<Owner> {
         call.timer = None;
         match call.sent {
             Some(sent) => self.give_up(key, sent, Failure::Timeout, mesh, cx),
-            None => self.settle(key, End::unsent(Failure::Timeout), mesh, cx),
+            None => self.settle(key, End::unsent(self.unsent(key, mesh, cx.now())), mesh, cx),
         }
     }
 
@@ -259,7 +264,8 @@ impl<Owner: Copy> Caller<Owner> {
         }
     }
 
-    /// Handles a new view: attempts at nodes that failed since they were sent are lost.
+    /// Handles a new view: attempts at nodes that failed since they were sent are lost, and those that waited for an
+    /// instance are sent if there is one.
     pub fn view_changed(
         &mut self,
         old: &InstanceView,
@@ -281,6 +287,21 @@ impl<Owner: Copy> Caller<Owner> {
                 self.hosts = None;
             }
         }
+        let ended = self.lose(old, mesh, view, cx);
+        match self.held {
+            Some(_) => ended.into_iter().chain(self.release(mesh, view, cx)).collect(),
+            None => ended,
+        }
+    }
+
+    /// Ends the attempts at nodes that failed since they were sent.
+    fn lose(
+        &mut self,
+        old: &InstanceView,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Vec<CallOutcome<Owner>> {
         if view.failed_nodes == old.failed_nodes {
             return Vec::new();
         }
@@ -296,7 +317,7 @@ impl<Owner: Copy> Caller<Owner> {
     /// Drops the calls of owners that are gone: no caller waits for their replies, and they no longer count. If it
     /// `cancels`, the called instances are told so.
     pub(crate) fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, cancels: bool, mesh: &Mesh, cx: &mut MeshCx<'_>) {
-        let proxies = &mut self.proxies;
+        let (proxies, held) = (&mut self.proxies, &mut self.held);
         self.calls.retain(|key, call| {
             if !call.owner.as_ref().is_some_and(&is_gone) {
                 return true;
@@ -307,6 +328,9 @@ impl<Owner: Copy> Caller<Owner> {
                 if call.sent.is_none() {
                     route.retrying -= u32::from(call.attempt > 0);
                     forget(route, of, key, cx);
+                    if let Some(held) = held {
+                        held.forget(call.callee.service, key, cx.now());
+                    }
                 }
                 cancel_attempts(key, call, route, (of, cancels), cx);
             }

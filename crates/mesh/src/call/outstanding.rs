@@ -52,6 +52,8 @@ pub(super) struct Extra {
     pub(super) hedges: u32,
     /// Sends the next one.
     pub(super) hedge: Option<Timer>,
+    /// The attempt that is, or was, held by an activator, and since when.
+    pub(super) held: Option<(u32, Time)>,
     /// Policy events of the call so far.
     pub(super) marks: Marks,
     /// The failed call that this one is the fallback of.

@@ -98,6 +98,9 @@ impl<Owner: Copy> Caller<Owner> {
             }
             None => {
                 forget(route, of, key, cx);
+                if let Some(held) = &mut self.held {
+                    held.forget(call.callee.service, key, now);
+                }
                 (call.attempt as u8, call.timer.take())
             }
         };

@@ -17,6 +17,7 @@ use meshsim_actor::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
+use crate::autoscale::demand::Demand;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};
@@ -218,6 +219,10 @@ impl Client {
             Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => self.take_view(view, cx),
             Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => {
                 self.calls.take_board(board, &self.mesh, cx.now());
+            }
+            Event::Message { from, msg: Msg::AskDemand { service, round } } if self.mesh.is_autoscaler(from) => {
+                let demand = self.calls.demand(Demand::none(service, round, cx.now()), cx.now());
+                cx.send(from, Msg::Demand(Box::new(demand)));
             }
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}

@@ -220,6 +220,7 @@ impl Coordinator {
                 | Tick::Loads(_)
                 | Tick::Sample
                 | Tick::Scale(_)
+                | Tick::Demand(_)
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },
         }
@@ -306,7 +307,10 @@ impl Coordinator {
             | Msg::Sample(_)
             | Msg::AskScale { .. }
             | Msg::Scale(_)
-            | Msg::AskFigures { .. } => {}
+            | Msg::AskFigures { .. }
+            | Msg::AskDemand { .. }
+            | Msg::Demand(_)
+            | Msg::Held { .. } => {}
         }
     }
 

@@ -81,10 +81,13 @@ impl Coordinator {
 
     /// Begins an operation of an external client or of the autoscaler now.
     pub(super) fn operate(&mut self, from: ActorId, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
-        let is_sound = operation.validate(&self.mesh).is_ok();
+        let is_automatic = self.mesh.is_autoscaler(from);
+        // A decision may be on its way when its autoscaler is switched off.
+        let is_late = is_automatic && !self.is_scaled(operation.service);
+        let is_sound = operation.validate(&self.mesh).is_ok() && !is_late;
         let begun = if is_sound { self.begin_more(operation, cx) } else { None };
         let history = begun.map(|at| {
-            self.history[at].is_automatic = self.mesh.is_autoscaler(from);
+            self.history[at].is_automatic = is_automatic;
             at as u32
         });
         let is_refused = history.is_some_and(|at| self.history[at as usize].outcome == OperationOutcome::Refused);
@@ -95,7 +98,9 @@ impl Coordinator {
     pub(super) fn tell_scale(&self, service: ServiceId, cx: &mut MeshCx<'_>) {
         let Some(state) = self.services.get(service.index()) else { return };
         let placed = state.placed.iter().map(|(node, share)| (*node, total(share))).collect();
-        let scale = ServiceScale { service, desired: state.wanted.running(), placed };
+        let ready = self.endpoints.ready(service).iter().map(|(_, count)| count).sum();
+        let (desired, capacity, is_on) = (state.wanted.running(), state.wanted.c, self.is_scaled(service));
+        let scale = ServiceScale { service, desired, ready, capacity, is_on, placed };
         cx.send(self.mesh.autoscaler_actor(), Msg::Scale(Box::new(scale)));
     }
 
@@ -107,6 +112,12 @@ impl Coordinator {
         }
         self.manual.push(Operation { at: cx.now(), ..operation });
         Some(self.begin(Source::Hand(self.manual.len() - 1), cx))
+    }
+
+    /// True if the autoscaler of a service is on.
+    fn is_scaled(&self, service: ServiceId) -> bool {
+        let service = self.mesh.services.get(service.index());
+        service.and_then(|it| it.autoscale.as_deref()).is_some_and(|it| it.is_on)
     }
 
     /// Begins an operation and takes its first step. Returns the index of its history.

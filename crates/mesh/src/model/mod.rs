@@ -146,6 +146,12 @@ impl Mesh {
         self.has_autoscaler && actor == self.autoscaler_actor()
     }
 
+    /// The actors that call services and are no nodes: the clients, and the gateway if there is one.
+    pub(crate) fn callers_beside(&self) -> impl Iterator<Item = ActorId> + '_ {
+        let clients = (0..self.loads.len()).map(|load| self.client_actor(load));
+        clients.chain(self.has_gateway.then(|| self.gateway_actor()))
+    }
+
     /// The actor that is the gateway, where there is one.
     pub fn gateway_actor(&self) -> ActorId {
         ActorId(self.autoscaler_actor().0 + u32::from(self.has_autoscaler))

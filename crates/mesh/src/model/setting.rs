@@ -45,6 +45,8 @@ struct Parts {
     serving: ServingPolicies,
     /// [`Outliers::panic_threshold`]. In the file it is a key beside that of outlier detection.
     ejected_threshold: Option<f64>,
+    /// [`Autoscale::is_on`](crate::autoscale::Autoscale::is_on), of a service that has an autoscaler.
+    is_scaled: bool,
 }
 
 impl Parts {
@@ -54,15 +56,19 @@ impl Parts {
             balancer: service.balancer,
             selection: service.selection.as_deref().cloned().unwrap_or_default(),
             ejected_threshold: policies.outliers.map(|it| it.panic_threshold),
+            is_scaled: service.autoscale.as_deref().is_some_and(|it| it.is_on),
             policies,
             serving: service.serving.as_deref().cloned().unwrap_or_default(),
         }
     }
 
     fn into_service(self, service: &mut Service) {
-        let Parts { balancer, selection, mut policies, serving, ejected_threshold } = self;
+        let Parts { balancer, selection, mut policies, serving, ejected_threshold, is_scaled } = self;
         if let (Some(outliers), Some(threshold)) = (&mut policies.outliers, ejected_threshold) {
             outliers.panic_threshold = threshold;
+        }
+        if let Some(autoscale) = &mut service.autoscale {
+            autoscale.is_on = is_scaled;
         }
         service.balancer = balancer;
         service.selection = (selection != Selection::default()).then(|| Box::new(selection));
@@ -160,6 +166,8 @@ settings! {
     "hedge" => Hedge(it: Option<Option<Hedge>> = policies.calls.hedge),
     /// [`CallChanges::fallback`](crate::policy::CallChanges::fallback).
     "fallback" => Fallback(it: Option<Option<Fallback>> = policies.calls.fallback),
+    /// [`Autoscale::is_on`](crate::autoscale::Autoscale::is_on).
+    "autoscale" => Autoscale(is_on: bool = is_scaled),
 }
 
 impl Setting {
@@ -207,6 +215,7 @@ impl Setting {
             }
             Setting::Connections(it) => it.is_none_or(|it| it.max > 0),
             Setting::Timeout(_) => true,
+            Setting::Autoscale(_) => its.autoscale.is_some(),
             Setting::Retries(it) => it.is_none_or(|it| it <= RETRIES_MAX),
             Setting::Retry(it) => it.is_none_or(|it| {
                 let is_budget = |budget: WindowBudget| {

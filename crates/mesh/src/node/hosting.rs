@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::caches::Caches;
+use super::demand::DemandGauge;
 use super::leave::Leave;
 use super::places::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
@@ -481,7 +482,7 @@ impl HostedService {
             early: Early::default(),
             slo_counts: SloCounts::new(service, mesh),
             counts: None,
-            places: Places::new(mesh),
+            places: Places::new(service, mesh),
             counted: now,
             busy: 0,
             serving: 0,
@@ -593,7 +594,7 @@ impl HostedService {
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
             let (active, blocks, kept, guard) = (0, 0, None, None);
             let born = || Gauge { created: cx.now(), ready: at_once.then(|| cx.now()), work_ns: 0 };
-            let gauge = service.autoscale.is_some().then(|| Box::new(born()));
+            let gauge = service.is_sampled().then(|| Box::new(born()));
             let instance =
                 Instance { ordinal, version, state, place, timer, active, queue, blocks, kept, proxy, guard, gauge };
             self.instances.insert(at, instance);
@@ -699,15 +700,30 @@ impl HostedService {
         self.remove_if_closed(at, cx);
     }
 
-    fn count_until(&mut self, now: Time) {
+    pub(super) fn count_until(&mut self, now: Time) {
         (self.served.busy_ns, self.served.slot_ns) = self.slots_until(now);
+        let (passed, busy, slots) = (now.since(self.counted).nanos(), u64::from(self.busy), self.all_slots());
         self.counted = now;
+        if let Some(gauge) = self.places.gauge() {
+            gauge.busy_ns = gauge.busy_ns.saturating_add(passed.saturating_mul(busy));
+            gauge.slot_ns = gauge.slot_ns.saturating_add(passed.saturating_mul(slots));
+        }
+    }
+
+    /// Levels for an autoscaler that follows the whole service.
+    pub(super) fn gauge(&mut self) -> Option<&DemandGauge> {
+        self.places.gauge().map(|gauge| &*gauge)
+    }
+
+    /// Slots of all instances that serve.
+    fn all_slots(&self) -> u64 {
+        u64::from(self.serving).saturating_mul(u64::from(self.slots()))
     }
 
     /// Time of the taken slots and of the existing slots until now, in nanoseconds.
     fn slots_until(&self, now: Time) -> (u64, u64) {
         let passed = now.since(self.counted.max(self.from)).nanos();
-        let slots = u64::from(self.serving).saturating_mul(u64::from(self.slots()));
+        let slots = self.all_slots();
         let busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
         (busy_ns, self.served.slot_ns.saturating_add(passed.saturating_mul(slots)))
     }

@@ -11,6 +11,7 @@
 mod admit;
 mod caches;
 mod cancel;
+mod demand;
 mod detached;
 mod figures;
 pub mod hosting;
@@ -175,6 +176,7 @@ impl Node {
                 }
             }
             Msg::AskSample { round } => self.sample(from, round, cx),
+            Msg::AskDemand { service, round } => self.tell_demand(from, service, round, cx),
             Msg::AskFigures { service, round } => self.tell_figures(service, round, cx),
             Msg::Leave { grace } => self.leave(grace, cx),
             Msg::Cancel(it) => self.cancel(from, &it, cx),
@@ -212,6 +214,7 @@ impl Node {
             | Tick::User(_)
             | Tick::Sample
             | Tick::Scale(_)
+            | Tick::Demand(_)
             | Tick::Figures
             | Tick::Uncordon(_)
             | Tick::Pool(_)
@@ -332,7 +335,7 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Released
         | Msg::Loads(_)
         | Msg::AskFigures { .. } => from == COORDINATOR,
-        Msg::AskSample { .. } => mesh.is_autoscaler(from),
+        Msg::AskSample { .. } | Msg::AskDemand { .. } => mesh.is_autoscaler(from),
         Msg::Leave { .. } => from == mesh.external_client(),
         Msg::Ack(_)
         | Msg::Need { .. }
@@ -350,7 +353,9 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Sample(_)
         | Msg::AskScale { .. }
         | Msg::Scale(_)
-        | Msg::Figures(_) => false,
+        | Msg::Figures(_)
+        | Msg::Demand(_)
+        | Msg::Held { .. } => false,
     }
 }
 

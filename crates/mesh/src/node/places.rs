@@ -7,6 +7,8 @@
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
+use super::demand::DemandGauge;
+use crate::autoscale;
 use crate::course::{Course, Shape, Watched};
 use crate::diary::{Coming, Diary, entries_of_node};
 use crate::measure::Histogram;
@@ -21,6 +23,8 @@ pub(super) struct Places {
     list: Vec<Place>,
     comings: Diary<Coming>,
     comings_max: usize,
+    /// Levels for an autoscaler that follows the whole service; `None`: none does.
+    gauge: Option<Box<DemandGauge>>,
 }
 
 /// One place.
@@ -64,9 +68,15 @@ impl Early {
 }
 
 impl Places {
-    pub(super) fn new(mesh: &Mesh) -> Self {
+    pub(super) fn new(service: ServiceId, mesh: &Mesh) -> Self {
         let comings_max = entries_of_node(mesh);
-        Places { shape: Shape::of_nodes(mesh), list: Vec::new(), comings: Diary::default(), comings_max }
+        let gauge = autoscale::measured(mesh).any(|it| it == service).then(Box::default);
+        Places { shape: Shape::of_nodes(mesh), list: Vec::new(), comings: Diary::default(), comings_max, gauge }
+    }
+
+    /// Levels for an autoscaler that follows the whole service.
+    pub(super) fn gauge(&mut self) -> Option<&mut DemandGauge> {
+        self.gauge.as_deref_mut()
     }
 
     /// The place of an instance, of the others of its version, or of none.
@@ -108,6 +118,9 @@ impl Places {
     /// A request is taken in, and waits for a slot or gets one.
     #[inline(always)]
     pub(super) fn came(&mut self, place: u32, waits: bool, now: Time) {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.requests.change(1, now);
+        }
         self.at(place).came(waits, now);
     }
 
@@ -124,6 +137,9 @@ impl Places {
     /// Counts the end of a request in flight; the caller adds the result to the returned time series.
     #[inline(always)]
     pub(super) fn ended(&mut self, place: u32, now: Time) -> &mut Course {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.requests.change(-1, now);
+        }
         self.at(place).ended(now)
     }
 
@@ -158,6 +174,8 @@ impl Places {
 
     /// The machine went down.
     pub(super) fn clear(&mut self) {
+        // Its sums begin again with the machine.
+        self.gauge.iter_mut().for_each(|gauge| **gauge = DemandGauge::default());
         self.list.iter_mut().for_each(|place| place.watched.clear());
     }
 

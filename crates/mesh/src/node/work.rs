@@ -264,7 +264,7 @@ impl Node {
     pub(super) fn count_work(&mut self, done: Done, now: Time) {
         let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) else { return };
         hosted.worked(&done, now);
-        if self.mesh.service(done.owner.service).autoscale.is_some()
+        if self.mesh.service(done.owner.service).is_sampled()
             && let Some(work) = &self.work
             && let Some(task) = work.frames.get(done.frame).and_then(|frame| work.tasks.get(frame.task))
         {

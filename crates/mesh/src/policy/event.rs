@@ -47,11 +47,15 @@ pub enum PolicyEvent {
     Pooled,
     /// CoDel refused a waiting request, because waits had exceeded its target throughout an interval.
     ShedDelay,
+    /// A caller held an attempt, as the service had no ready instance.
+    Held,
+    /// A caller refused an attempt: it held as many as its activator may.
+    OverHeld,
 }
 
 impl PolicyEvent {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyEvent; 21] = [
+    pub const ALL: [PolicyEvent; 23] = [
         PolicyEvent::OverflowRequests,
         PolicyEvent::OverflowPending,
         PolicyEvent::OverflowRetries,
@@ -73,6 +77,8 @@ impl PolicyEvent {
         PolicyEvent::Connected,
         PolicyEvent::Pooled,
         PolicyEvent::ShedDelay,
+        PolicyEvent::Held,
+        PolicyEvent::OverHeld,
     ];
 
     /// Key in `summary.json`.
@@ -99,6 +105,8 @@ impl PolicyEvent {
             PolicyEvent::Connected => "connections_opened",
             PolicyEvent::Pooled => "waited_in_pool",
             PolicyEvent::ShedDelay => "shed_delay",
+            PolicyEvent::Held => "held",
+            PolicyEvent::OverHeld => "over_held",
         }
     }
 
@@ -126,6 +134,8 @@ impl PolicyEvent {
             PolicyEvent::Connected => "connections opened",
             PolicyEvent::Pooled => "waited in the pool",
             PolicyEvent::ShedDelay => "shed by delay",
+            PolicyEvent::Held => "held for an instance",
+            PolicyEvent::OverHeld => "over the activator's size",
         }
     }
 }
@@ -170,6 +180,7 @@ impl PolicyGroup {
                 PolicyEvent::OverflowPending,
                 PolicyEvent::OverflowRetries,
                 PolicyEvent::OverBudget,
+                PolicyEvent::OverHeld,
             ],
             PolicyGroup::Hedges => &[PolicyEvent::Hedged],
             PolicyGroup::Limited => &[PolicyEvent::Limited, PolicyEvent::RateLimited],

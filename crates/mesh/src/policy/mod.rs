@@ -10,6 +10,7 @@
 //! [`ServicePolicies`] (of a service, for all its callers) or in [`CallRules`] (of a call); a field of `PolicyState`
 //! and a line in the hooks; what it counts, in [`PolicyEvent`].
 
+pub mod activator;
 pub mod breaker;
 pub mod budget;
 mod changes;
@@ -39,6 +40,7 @@ pub(crate) use deadline::try_until;
 pub use event::{Marks, PolicyCounts, PolicyEvent, PolicyGroup};
 pub(crate) use retry::{backoff, within_budget};
 
+use activator::Activator;
 use breaker::Breaker;
 use budget::WindowBudget;
 pub(crate) use connections::Connection;
@@ -63,6 +65,8 @@ pub struct ServicePolicies {
     pub mirror: Option<Mirror>,
     /// Connections of a caller to each instance.
     pub connections: Option<Connections>,
+    /// Holding of calls while there is no instance.
+    pub activator: Option<Activator>,
     /// Policies of calls that operations have changed.
     pub calls: CallChanges,
 }
@@ -100,6 +104,11 @@ pub(crate) struct Applied<'m> {
 impl<'m> Applied<'m> {
     fn breaker(self) -> Option<&'m Breaker> {
         self.service?.breaker.as_ref()
+    }
+
+    /// Holding of the call while its service has no instance, if it is held.
+    pub(crate) fn activator(self) -> Option<&'m Activator> {
+        self.service?.activator.as_ref()
     }
 
     fn connections(self) -> Option<&'m Connections> {

@@ -206,7 +206,7 @@ impl Owners {
                 of(Some(owner), Of::Traffic)
             }
             mark::TRY_ENDED => self.try_ended(actor, subject, value),
-            mark::HELD | mark::POOLED => self.waits(actor),
+            mark::HELD | mark::POOLED | mark::ACTIVATING => self.waits(actor),
             mark::QUEUED => self.task(actor, subject),
             mark::SLOT => {
                 let known = self.task(actor, subject);

@@ -15,6 +15,10 @@ use super::Measured;
 pub struct AutoscalerSummary {
     /// The service.
     pub service: Cow<'static, str>,
+    /// Its kind: `hpa`, `knative`, `keda` or `capacity`. The figures of the last are slots of an instance, and those of
+    /// the others instances.
+    #[serde(default)]
+    pub kind: Cow<'static, str>,
     /// Times at which a decision was due.
     pub looks: u64,
     /// Decisions that added instances.
@@ -29,6 +33,12 @@ pub struct AutoscalerSummary {
     pub blind: u64,
     /// Of the looks, those at which some instances had no measurement.
     pub partly_blind: u64,
+    /// Of the looks, those at which it was switched off.
+    #[serde(default)]
+    pub off: u64,
+    /// Of the looks of Knative, those at which its activator would have been in the path of requests.
+    #[serde(default)]
+    pub proxied: u64,
     /// Decisions that the coordinator refused.
     pub refused: u64,
     /// Its decisions, in order.
@@ -49,6 +59,9 @@ pub struct DecisionSummary {
     /// Instances that the signal asked for, before the limits; `null` if too few or too many were wanted, whatever it
     /// was.
     pub asked: Option<u32>,
+    /// The signal that it was made of, in the unit of the target; `null` if there was none.
+    #[serde(default)]
+    pub signal: Option<f64>,
 }
 
 pub(super) fn autoscalers(experiment: &Experiment, measured: &Measured) -> Vec<AutoscalerSummary> {
@@ -61,6 +74,7 @@ fn of(service: ServiceId, standing: &Standing, experiment: &Experiment) -> Autos
     let wanted = || decisions.iter().map(|it| it.to);
     AutoscalerSummary {
         service: experiment.mesh.service(service).name.clone().into(),
+        kind: experiment.mesh.service(service).autoscale.as_deref().map_or("", |it| it.by.as_str()).into(),
         looks: standing.looks,
         up: decisions.iter().filter(|it| it.to > it.from).count() as u64,
         down: decisions.iter().filter(|it| it.to < it.from).count() as u64,
@@ -68,10 +82,15 @@ fn of(service: ServiceId, standing: &Standing, experiment: &Experiment) -> Autos
         range: wanted().min().zip(wanted().max()),
         blind: standing.blind,
         partly_blind: standing.partly_blind,
+        off: standing.off,
+        proxied: standing.proxied,
         refused: standing.refused,
         decisions: decisions
             .iter()
-            .map(|it| DecisionSummary { at_s: it.at.secs(), from: it.from, to: it.to, asked: it.asked })
+            .map(|it| {
+                let (at_s, from, to) = (it.at.secs(), it.from, it.to);
+                DecisionSummary { at_s, from, to, asked: it.asked, signal: it.signal }
+            })
             .collect(),
         left_out: standing.left_out,
     }

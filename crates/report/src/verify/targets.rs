@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshsim_mesh::Mesh;
+use meshsim_mesh::autoscale::Controller;
 use meshsim_mesh::model::{Change, Feedback, Rounding, Service, ServiceId, Strategy};
 
 use super::given::Target;
@@ -86,8 +87,10 @@ fn expected(mesh: &Mesh, id: ServiceId) -> Expected {
             Change::Deploy | Change::Flush | Change::Set(_) | Change::Steer(_) | Change::Drain(_) => {}
         }
     }
-    if service.autoscale.is_some() {
-        it.instances = None;
+    match service.autoscale.as_deref().map(|it| &it.by) {
+        Some(Controller::Capacity(_)) => it.capacity = None,
+        Some(_) => it.instances = None,
+        None => {}
     }
     it
 }

@@ -34,6 +34,8 @@ pub struct Follower {
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
     /// The frames of blocks that are not waited for and have not begun, by the node's name for their task.
     blocks: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
+    /// Attempts that wait for an instance, by caller, its number for the call, and attempt.
+    activated: BTreeMap<(ActorId, u64, u64), Time>,
     /// Attempts that a circuit breaker holds back, by caller, its number for the call, and attempt.
     held: BTreeMap<(ActorId, u64, u64), Time>,
     /// Attempts that wait for a connection, by caller, its number for the call, and attempt.
@@ -146,6 +148,7 @@ impl Follower {
 
     fn tried(&mut self, root: u64, call: usize, request: &Request, record: &Record<Msg, Tick>) {
         let attempt = (record.actor, mark::short(request.call), u64::from(request.attempt));
+        let activated = self.activated.remove(&attempt);
         let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
         let Some(live) = self.live.get_mut(&root) else { return };
         let call = &mut live.waterfall.calls[call];
@@ -154,6 +157,7 @@ impl Follower {
         if call.tries.len() < PARTS_MAX {
             call.tries.push(Try {
                 attempt: request.attempt,
+                activated,
                 held,
                 pooled,
                 sent: record.at,
@@ -172,6 +176,7 @@ impl Follower {
             mark::DUE => self.due(subject, at, Time::from_nanos(value)),
             mark::TRY_ENDED => return self.try_ended(subject, TryEnded::from_value(value)?, at, actor),
             mark::HELD => _ = self.held.insert((actor, subject, value), at),
+            mark::ACTIVATING => _ = self.activated.insert((actor, subject, value), at),
             mark::POOLED => _ = self.pooled.insert((actor, subject, value), at),
             mark::QUEUED => {
                 let queue = self.queue(actor, value);
@@ -227,6 +232,7 @@ impl Follower {
     fn try_ended(&mut self, key: u64, ended: TryEnded, at: Time, actor: ActorId) -> Option<Waterfall> {
         let (root, index) = self.call(key, ended.call)?;
         let attempt = (actor, ended.call, u64::from(ended.attempt));
+        let activated = self.activated.remove(&attempt);
         let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
         let live = self.live.get_mut(&root)?;
         let Waterfall { calls, hops, .. } = &mut live.waterfall;
@@ -237,6 +243,7 @@ impl Follower {
             let (attempt, hops) = (ended.attempt, Vec::new());
             call.tries.push(Try {
                 attempt,
+                activated,
                 held,
                 pooled,
                 sent: at,

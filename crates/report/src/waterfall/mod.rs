@@ -64,6 +64,8 @@ pub struct Call {
 pub struct Try {
     /// Number of the attempt, from 0.
     pub attempt: u8,
+    /// Time from which it waited for its service to have a ready instance, if it did.
+    pub activated: Option<Time>,
     /// Time from which a circuit breaker held it back, if one did.
     pub held: Option<Time>,
     /// Time from which it waited for a connection to its instance, if it did.

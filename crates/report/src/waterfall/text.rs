@@ -21,7 +21,7 @@ const BAR: usize = 34;
 const LABEL: usize = 31;
 
 /// Character of each kind in a bar.
-const MARKS: [(char, &str); 11] = [
+const MARKS: [(char, &str); 12] = [
     ('░', "waiting for a slot"),
     ('█', "work"),
     ('▓', "waiting for a core"),
@@ -30,6 +30,7 @@ const MARKS: [(char, &str); 11] = [
     ('·', "pause before a retry"),
     ('○', "waiting at a breaker"),
     ('◦', "waiting for a connection"),
+    ('◌', "waiting for an instance"),
     ('×', "given up"),
     ('.', "calls below"),
     ('?', "not known"),
@@ -93,6 +94,7 @@ impl Kind {
             Kind::Retry => "retry",
             Kind::Breaker => "breaker",
             Kind::Pool => "pool",
+            Kind::Activator => "activator",
             Kind::Abandoned(failure) => match failure {
                 Failure::Timeout => "timeout",
                 other => other.as_str(),
@@ -115,6 +117,7 @@ impl Kind {
             Kind::Retry => format!("pauses before retries of {name}"),
             Kind::Breaker => format!("waiting at the circuit breaker of {name}"),
             Kind::Pool => format!("waiting for a connection to {name}"),
+            Kind::Activator => format!("waiting for an instance of {name}"),
             Kind::Abandoned(Failure::Timeout) => format!("timeouts of {name}"),
             Kind::Abandoned(Failure::Lost) => format!("tries of {name} lost with a node"),
             Kind::Abandoned(_) => format!("failed tries of {name}"),
@@ -134,6 +137,7 @@ impl Kind {
             Kind::Retry => '·',
             Kind::Breaker => '○',
             Kind::Pool => '◦',
+            Kind::Activator => '◌',
             Kind::Abandoned(_) => '×',
             Kind::Below => '.',
             Kind::Client | Kind::Unknown => '?',

@@ -40,6 +40,8 @@ pub enum Kind {
     Breaker,
     /// Waiting for a connection to an instance.
     Pool,
+    /// Waiting for the service to have a ready instance.
+    Activator,
     /// An attempt that was given up, from its send on.
     Abandoned(Failure),
     /// The client sent it later than it was due.
@@ -77,6 +79,11 @@ impl Waterfall {
 impl Try {
     /// The time at which its caller would have sent it, if it had not had to wait.
     fn ready(&self) -> Time {
+        self.activated.unwrap_or(self.chosen())
+    }
+
+    /// The time at which it had an instance to go to.
+    fn chosen(&self) -> Time {
         self.held.or(self.pooled).unwrap_or(self.sent)
     }
 }
@@ -114,6 +121,7 @@ impl<'a> Walk<'a> {
         // An attempt that has not ended when the call has was beside another one, which won: that one's time counts.
         for it in call.tries.iter().filter(|it| it.ended.is_some() || call.ended.is_none()) {
             self.until(it.ready(), limit, Kind::Retry, service, None);
+            self.until(it.chosen(), limit, Kind::Activator, service, None);
             self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Breaker, service, None);
             self.until(it.sent, limit, Kind::Pool, service, None);
             self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));

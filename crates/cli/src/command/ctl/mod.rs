@@ -32,6 +32,7 @@ Examples:
   meshsim ctl scale geo --by 1.25 --times 3
   meshsim ctl update profile --to 2 --strategy rolling
   meshsim ctl set services.rate.balancer random
+  meshsim ctl autoscale geo off
   meshsim ctl rollout start 'rollout: geo, to: 2, steps: [{ set_weight: 20% }, { pause: {} }]'
   meshsim ctl rollout status && meshsim ctl rollout resume geo
   meshsim ctl undeploy geo && meshsim ctl deploy geo
@@ -144,6 +145,14 @@ enum CtlCommand {
         /// Its value, as in the file; or none
         value: String,
     },
+    /// Switch the autoscaler of a service off, or on again
+    Autoscale {
+        /// The service
+        service: String,
+        /// What it is from now on
+        #[arg(value_name = "on|off")]
+        switch: Switch,
+    },
     /// Deploy services
     Deploy {
         /// The services
@@ -207,6 +216,13 @@ enum CtlCommand {
     Stop,
     /// Check the health of the coordinator, or of the process at --peer
     Health(Health),
+}
+
+/// State of an autoscaler.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// Command of `ctl rollout`.

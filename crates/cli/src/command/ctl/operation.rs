@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{CtlCommand, Pace, RolloutCommand};
+use super::{CtlCommand, Pace, RolloutCommand, Switch};
 
 /// The operation, as the file has it: what its figures mean, the gateway says.
 pub(super) fn of(verb: CtlCommand) -> Value {
@@ -36,6 +36,10 @@ pub(super) fn of(verb: CtlCommand) -> Value {
                 ("max_unavailable", max_unavailable.map(Value::from)),
                 ("weights", (!weights.is_empty()).then(|| weights.into())),
             ]
+        }
+        CtlCommand::Autoscale { service, switch } => {
+            let to = if matches!(switch, Switch::On) { "on" } else { "off" };
+            vec![("set", Some(format!("services.{service}.autoscale").into())), ("to", Some(to.into()))]
         }
         CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
         CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
@@ -93,6 +97,7 @@ mod tests {
         let canary = json!({ "update": "a", "to": "2", "strategy": "canary", "weights": ["5%", "100%"] });
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
         assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
+        assert_eq!(operation("ctl autoscale a off"), json!({ "set": "services.a.autoscale", "to": "off" }));
         assert_eq!(operation("ctl flush a"), json!({ "flush": ["a"] }));
         assert_eq!(operation("ctl drain a b --for 9s"), json!({ "drain": ["a", "b"], "for": "9s" }));
         assert_eq!(operation("ctl rollout abort a"), json!({ "abort_rollout": "a" }));

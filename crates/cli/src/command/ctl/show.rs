@@ -249,7 +249,7 @@ pub(super) fn event_in_words(event: &Event) -> (Style, String) {
         EventKind::OperationSettled => (Style::Good, "settled"),
         EventKind::StepDecided => (Style::Dim, "decided"),
         EventKind::StepSettled => (Style::Dim, "settled"),
-        EventKind::NodeBack | EventKind::Rollout => (Style::Plain, ""),
+        EventKind::NodeBack | EventKind::Rollout | EventKind::Autoscaled => (Style::Plain, ""),
         EventKind::NodeDrained | EventKind::NodeUncordoned => (Style::Plain, ""),
         EventKind::NodeOrdered | EventKind::NodeAdded | EventKind::NodeRemoved => (Style::Plain, ""),
         EventKind::Analysis => (Style::Dim, ""),
