@@ -13,6 +13,7 @@ use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
 use crate::rollout::figures::ServiceFigures;
+use crate::station::PassKey;
 use crate::view::InstanceView;
 
 /// A message between two actors of a mesh.
@@ -403,6 +404,12 @@ pub enum Tick {
     Scale(ServiceId),
     /// Coordinator: the next round of counts for rollouts is due.
     Figures,
+    /// Load, gateway: a worker of its proxy is done with a request.
+    Worked(PassKey),
+    /// Node, load, gateway: a request has passed a proxy.
+    Passed(PassKey),
+    /// Coordinator: the proxies of the callers have the latest instance view.
+    Pushed,
 }
 
 impl Msg {

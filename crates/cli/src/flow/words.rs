@@ -268,6 +268,9 @@ impl Names {
             Tick::Sample => "next round of samples".into(),
             Tick::Figures => "next round of counts for rollouts".into(),
             Tick::Scale(service) => format!("decision about {}", self.service(*service)),
+            Tick::Worked(_) => "a worker of a proxy is done".into(),
+            Tick::Passed(_) => "a request has passed a proxy".into(),
+            Tick::Pushed => "the proxies have the latest view".into(),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod setting;
 mod sizes;
 mod slow_start;
 mod targeting;
+mod technology;
 
 use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ use crate::program::Program;
 use crate::serving::ServingPolicies;
 use crate::serving::priority::Priority;
 
-pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
+pub use balancer::{Balancer, CHOICES_MAX, Choices, IDLE_MAX, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use queue::{Queue, Queued};
@@ -39,6 +40,7 @@ pub use setting::{Setting, Settings};
 pub use sizes::{SizedWork, Sizes};
 pub use slow_start::SlowStart;
 pub use targeting::{MixStage, Targeting};
+pub use technology::{DataPlane, ProxyStation, Push, Technology};
 
 pub(crate) use targeting::drawn;
 
@@ -104,6 +106,8 @@ pub struct Mesh {
     pub weights: Vec<f64>,
     /// Policies of calls that [`CallPolicy::rules`] refers to.
     pub call_rules: Vec<CallRules>,
+    /// Its proxies, if it has a technology whose proxies take time; `None`: calls pass none.
+    pub data_plane: Option<Box<DataPlane>>,
 }
 
 impl Mesh {
