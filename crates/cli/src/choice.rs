@@ -12,7 +12,7 @@ use crate::study::shown;
 /// Sentences below each comparison.
 const CAVEATS: [&str; 3] = [
     "Figures of proxies are published ones, measured by others on other machines; `mesh:` in the file sets your own.",
-    "Cores and memory are those of proxies alone, without the control plane.",
+    "cores and MB are those of proxies alone, without the control plane; SLOs are those that hold in all runs.",
     "What a technology leaves to the applications holds in its runs all the same, as if they did it.",
 ];
 
@@ -55,7 +55,7 @@ pub(crate) fn text(choice: &Choice, paint: Paint) -> String {
 fn headings(choice: &Choice, with_costs: bool) -> Vec<&'static str> {
     let mut all = vec!["technology", "p50", "p90", "p99", "failed"];
     if with_costs {
-        all.extend(["cores", "memory"]);
+        all.extend(["cores", "MB"]);
         if choice.candidates.iter().any(|it| it.price.is_some()) {
             all.push("price");
         }
@@ -75,7 +75,7 @@ fn row(choice: &Choice, it: &Candidate, load: usize) -> Vec<String> {
     for heading in headings(choice, load == 0).into_iter().skip(5) {
         cells.push(match heading {
             "cores" => it.cores.map_or("-".into(), |cores| format!("{:.2}", cores.mean)),
-            "memory" => it.memory_bytes.map_or("-".into(), |it| format!("{:.0} MB", it.mean / 1e6)),
+            "MB" => it.memory_bytes.map_or("-".into(), |it| format!("{:.0}", it.mean / 1e6)),
             "price" => it.price.map_or("-".into(), |price| format!("{price:.2}")),
             _ => format!("{}/{}", it.slos.iter().filter(|(_, held)| *held == it.runs).count(), it.slos.len()),
         });

@@ -159,7 +159,10 @@ impl<Owner: Copy> Caller<Owner> {
     fn leave(&mut self, leaving: Leaving, to: InstanceRef, mesh: &Mesh, cx: &mut MeshCx<'_>) {
         match mesh.proxy_of(cx) {
             None => transmit(leaving.call, &self.calls[leaving.call].callee, leaving.attempt, to, cx),
-            Some(_) => self.leaving.push_back(leaving),
+            Some(_) => {
+                cx.note(mark::PASSING, mark::short(leaving.call.number()), leaving.attempt.into());
+                self.leaving.push_back(leaving);
+            }
         }
     }
 

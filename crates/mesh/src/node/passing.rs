@@ -8,6 +8,7 @@ use meshsim_actor::{ActorId, Span};
 use super::Node;
 use super::work::{Work, refuse};
 use crate::actors::MeshCx;
+use crate::mark;
 use crate::message::{Request, Tick};
 use crate::model::{ProxyPer, ProxyStation};
 use crate::station::{self, Pass, PassAt, PassKey, Passing, Place};
@@ -116,7 +117,12 @@ impl Node {
             Some(Pass { what: Passing::In(from, request), place: Place::Waypoint(_), .. }) => {
                 self.comes_in(from, request, PassAt::Instance, cx);
             }
-            Some(Pass { what: Passing::In(from, request), .. }) => self.request(from, request, cx),
+            Some(Pass { what: Passing::In(from, request), .. }) => {
+                let call = mark::short(request.call);
+                let passed = mark::Passed { caller: from.0 as u16, attempt: request.attempt, call };
+                cx.note(mark::PASSED, request.id.key, passed.value());
+                self.request(from, request, cx);
+            }
         }
     }
 }

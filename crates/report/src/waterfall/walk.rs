@@ -40,6 +40,8 @@ pub enum Kind {
     Breaker,
     /// Waiting for a connection to an instance.
     Pool,
+    /// At the proxies on its way: waiting for a worker, and being worked on.
+    Proxy,
     /// An attempt that was given up, from its send on.
     Abandoned(Failure),
     /// The client sent it later than it was due.
@@ -77,7 +79,7 @@ impl Waterfall {
 impl Try {
     /// The time at which its caller would have sent it, if it had not had to wait.
     fn ready(&self) -> Time {
-        self.held.or(self.pooled).unwrap_or(self.sent)
+        self.held.or(self.pooled).or(self.passing).unwrap_or(self.sent)
     }
 }
 
@@ -114,8 +116,10 @@ impl<'a> Walk<'a> {
         // An attempt that has not ended when the call has was beside another one, which won: that one's time counts.
         for it in call.tries.iter().filter(|it| it.ended.is_some() || call.ended.is_none()) {
             self.until(it.ready(), limit, Kind::Retry, service, None);
-            self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Breaker, service, None);
-            self.until(it.sent, limit, Kind::Pool, service, None);
+            let passing = it.passing.unwrap_or(it.sent);
+            self.until(it.pooled.unwrap_or(passing), limit, Kind::Breaker, service, None);
+            self.until(passing, limit, Kind::Pool, service, None);
+            self.until(it.sent, limit, Kind::Proxy, service, None);
             self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));
         }
         self.until(call.ended.unwrap_or(limit), limit, Kind::Unknown, service, None);
@@ -125,7 +129,9 @@ impl<'a> Walk<'a> {
         let service = self.of.calls[call].callee.map(|(service, _)| service);
         match (it.answer, it.failure) {
             (Some(hop), _) => {
-                self.until(self.of.hops[hop].arrived, limit, Kind::Network, service, None);
+                let arrived = self.of.hops[hop].arrived;
+                self.until(it.came.unwrap_or(arrived).min(arrived), limit, Kind::Network, service, None);
+                self.until(arrived, limit, Kind::Proxy, service, None);
                 self.hop(hop, limit);
                 self.until(limit, limit, Kind::Network, service, None);
             }
