@@ -53,6 +53,36 @@ fn proxies_take_their_time_from_the_cores_of_the_instances() {
 }
 
 #[test]
+fn the_check_expects_the_cores_of_proxies_and_names_the_proxy_that_is_full_first() {
+    let text = |mesh: &str| {
+        plain(mesh, "{ capacity: 100, endpoints: { get: { script: [ work: 4ms ] } } }", "arrivals: { poisson: 400/s }")
+    };
+    let sidecar = "{ technology: sidecar-envoy, workers: 1, work: 2ms, latency: 1ms }";
+    let checked = meshsim_experiment::check::check(&read(&text(sidecar)));
+    let summary = run(&text(sidecar));
+    assert!((checked.nodes[0].busy - 2.4).abs() < 1e-9, "{}", checked.nodes[0].busy);
+    assert!((summary.nodes[0].cores_busy - 2.4).abs() < 0.05, "{}", summary.nodes[0].cores_busy);
+    // One worker at 2 ms each; without a wait a request takes 4 ms at the instance and 3 ms at its proxy.
+    let full = checked.situations[0].first.as_ref().expect("something is full first");
+    assert_eq!((full.name.as_str(), full.of, full.rate.round()), ("web", "proxies", 500.0));
+    assert!((checked.loads[0].unloaded - 0.007).abs() < 1e-6, "{}", checked.loads[0].unloaded);
+}
+
+#[test]
+fn a_cancelled_request_at_a_proxy_does_not_reach_its_instance() {
+    // The proxy takes 20 ms; a hedge after 1 ms wins nowhere earlier, and the loser is cancelled at its proxy.
+    let text = "duration: 20s\nmesh: { technology: sidecar-linkerd, work: { uniform: [1ms, 40ms] }, workers: 100 }\n\
+                nodes: [ { name: n, count: 2, cores: 64 } ]\n\
+                services: { web: { instances: 2, capacity: 100, endpoints: { get: {} } } }\n\
+                load: { users: { to: web, arrivals: { constant: 50/s }, from: 2s, hedge: { after: 1ms } } }\n";
+    let summary = run(text);
+    let web = &summary.services[0];
+    assert_eq!((summary.loads[0].requests.done, summary.loads[0].requests.failed), (900, 0));
+    let passes = summary.mesh.expect("it is named").by[0].passes;
+    assert!(passes > 1_700 && web.arrived < passes - 600, "{passes} passed, {} arrived", web.arrived);
+}
+
+#[test]
 fn requests_that_follow_connections_load_instances_unequally() {
     let text = |mesh: &str| {
         format!(

@@ -62,7 +62,7 @@ fn figures_are_those_of_the_runs_and_prices_are_those_given() {
     let run = meshsim(&folder, &["run", "mesh.yaml", "--set", "mesh=sidecar-envoy", "--json"]);
     let summary: Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(summary["mesh"]["cores_busy"].as_f64(), Some(cores));
-    let p90 = summary["loads"][0]["latency"]["p90_ns"].as_f64().unwrap() / 1e9;
+    let p90 = summary["loads"][0]["requests"]["latency"]["p90_ns"].as_f64().unwrap() / 1e9;
     assert_eq!(envoy["loads"][0]["p90_s"]["mean"].as_f64(), Some(p90), "{summary}");
 }
 

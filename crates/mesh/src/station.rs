@@ -13,7 +13,7 @@ use slotmap::new_key_type;
 
 use crate::actors::MeshCx;
 use crate::call::{Caller, Leaving};
-use crate::message::{Request, Tick};
+use crate::message::{Cancel, Request, Tick};
 use crate::model::{DataPlane, Mesh, ProxyStation, ServiceId};
 use crate::request_id::{Draw, RequestId};
 use crate::slots::Slots;
@@ -59,6 +59,8 @@ pub(crate) enum Passing {
     Out(Leaving),
     /// It has come to the node of its instance.
     In(ActorId, Request),
+    /// Its caller has cancelled it: it passes, and goes no further.
+    Cancelled,
 }
 
 /// Figures of proxies: of the requests that they have passed on after the warm-up.
@@ -137,6 +139,16 @@ impl Stations {
         }
         let next = next.map(|next| (next, self.passes[next].work));
         Some((&self.passes[key], next))
+    }
+
+    /// Cancels a request that has come in, as its caller names it.
+    pub(crate) fn cancel(&mut self, caller: ActorId, it: &Cancel) {
+        self.passes.retain(|_, pass| {
+            if matches!(&pass.what, Passing::In(from, request) if *from == caller && Cancel::of(request) == *it) {
+                pass.what = Passing::Cancelled;
+            }
+            true
+        });
     }
 
     /// A request has passed.

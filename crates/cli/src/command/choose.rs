@@ -52,10 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "5", value_parser = super::seed_count)]
     seeds: usize,
     /// Price of a core
-    #[arg(long, value_name = "X", value_parser = price)]
+    #[arg(long, value_name = "X", value_parser = price, allow_negative_numbers = true)]
     price_core: Option<f64>,
     /// Price of a GiB of memory
-    #[arg(long, value_name = "Y", value_parser = price)]
+    #[arg(long, value_name = "Y", value_parser = price, allow_negative_numbers = true)]
     price_gib: Option<f64>,
     /// Print the comparison as JSON
     #[arg(long)]

@@ -450,7 +450,7 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
         list.push("Some operations and faults: there are too many to examine each.".into());
     }
     if let Some(plane) = mesh.data_plane.as_ref().filter(|plane| plane.proxy.is_some()) {
-        list.push("New connections: their set-up, and their handshakes at the proxies.".into());
+        list.push("Handshakes of new connections at proxies.".into());
         if plane.per == ProxyPer::Node {
             list.push("Workers of the proxies of nodes: only the cores that they take count.".into());
         }

@@ -112,7 +112,7 @@ impl Node {
     pub(super) fn passed(&mut self, key: PassKey, cx: &mut MeshCx<'_>) {
         let Some(work) = &mut self.work else { return };
         match work.stations.passed(key) {
-            None => {}
+            None | Some(Pass { what: Passing::Cancelled, .. }) => {}
             Some(Pass { what: Passing::Out(leaving), .. }) => work.calls.pass_on(leaving, cx),
             Some(Pass { what: Passing::In(from, request), place: Place::Waypoint(_), .. }) => {
                 self.comes_in(from, request, PassAt::Instance, cx);
