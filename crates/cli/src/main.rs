@@ -1,6 +1,7 @@
 //! `meshsim`: rehearse a service mesh before you run it.
 
 mod address;
+mod choice;
 mod command;
 mod error;
 mod flow;

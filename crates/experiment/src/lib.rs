@@ -72,6 +72,9 @@ pub struct Experiment {
     pub slos: Vec<Slo>,
     /// False if no service calls another: an application of one service, or a file whose calls are not known.
     pub has_call_graph: bool,
+    /// Settings that the technology of its mesh cannot carry out, as in `retries of 3 calls`. Runs keep to them: the
+    /// applications would have to.
+    pub left_to_applications: Vec<String>,
     /// The file as it was run: with the overrides applied, with the run's name, and naming `files` by their plain
     /// names. Read again beside these it gives the same experiment, whatever its own file is called.
     pub text: String,
@@ -188,6 +191,7 @@ fn read(
         network: compiled.network,
         slos: compiled.slos,
         has_call_graph: compiled.has_call_graph,
+        left_to_applications: compiled.left_to_applications,
         text,
         files,
         operation_lines: compiled.operations.iter().map(|it| it.line).collect(),

@@ -18,6 +18,7 @@ use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::RequestId;
+use crate::station::Passage;
 use crate::view::InstanceView;
 
 /// Limit of external requests in flight; beyond it one is refused.
@@ -34,6 +35,8 @@ pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<InstanceView>,
     calls: Caller<Asked>,
+    /// Its proxy, if loads have one.
+    passage: Passage,
     /// Number of external requests received in this incarnation.
     asks: u64,
     tally: Tally,
@@ -50,7 +53,7 @@ impl Gateway {
     /// A gateway that has received no request yet.
     pub fn new(mesh: Arc<Mesh>) -> Self {
         let view = crate::view::no_view(&mesh);
-        Gateway { mesh, view, calls: Caller::new(), asks: 0, tally: Tally::default() }
+        Gateway { mesh, view, calls: Caller::new(), passage: Passage::default(), asks: 0, tally: Tally::default() }
     }
 
     /// Results of all external requests, without windows.
@@ -90,22 +93,32 @@ impl Gateway {
             Event::Message { .. } => None,
             Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, cx),
             Event::Timer(Tick::Send { call, attempt }) => {
-                self.calls.send_late(call, attempt, cx);
+                self.calls.send_late(call, attempt, &self.mesh, cx);
                 None
             }
             Event::Timer(Tick::Call(call, tick)) => self.calls.tick((call, tick), &self.mesh, &self.view, cx),
             Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
+            Event::Timer(Tick::Worked(pass)) => {
+                self.passage.worked(pass, &self.mesh, cx);
+                None
+            }
+            Event::Timer(Tick::Passed(pass)) => {
+                self.passage.passed(pass, &mut self.calls, cx);
+                None
+            }
             Event::Timer(_) => unreachable!("a gateway arms no such timer"),
         };
         if let Some(ended) = ended {
             self.answer(ended, cx);
         }
+        self.passage.take_in(&mut self.calls, &self.mesh, cx);
     }
 
     /// The machine went down: requests in flight stay unanswered.
     pub(crate) fn reboot(&mut self) {
         self.view = crate::view::no_view(&self.mesh);
         self.calls = Caller::new();
+        self.passage.reboot();
         self.asks = 0;
     }
 

@@ -44,6 +44,7 @@ pub mod rollout;
 pub mod serving;
 mod slots;
 pub mod sparse;
+pub mod station;
 pub mod view;
 
 pub use actors::MeshActor;

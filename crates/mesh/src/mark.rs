@@ -11,6 +11,8 @@
 //! | [`HELD`] | the caller | its number for the call, [shortened](short) | attempt, which a circuit breaker holds back |
 //! | [`POOLED`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a connection |
 //! | [`ACTIVATING`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a ready instance |
+//! | [`PASSING`] | the caller | its number for the call, [shortened](short) | attempt, which is at the caller's proxy |
+//! | [`PASSED`] | node | key | a [`Passed`]: the request has passed the proxies there; what it becomes follows |
 //! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
 //! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |
 //! | [`WORK`], [`SLEEP`] | node | frame | duration in nanoseconds, on an idle machine |
@@ -39,6 +41,10 @@ pub const HELD: &str = "held";
 pub const POOLED: &str = "pooled";
 /// An attempt waits at its caller: the service has no ready instance.
 pub const ACTIVATING: &str = "activating";
+/// An attempt is at the proxy of its caller.
+pub const PASSING: &str = "passing";
+/// A request has passed the proxies of its instance's node.
+pub const PASSED: &str = "passed";
 /// A request waits for a slot.
 pub const QUEUED: &str = "queued";
 /// A request gets its slot.
@@ -67,12 +73,14 @@ pub const LATE: &str = "late";
 pub const CUT: &str = "cut";
 
 /// All of these words.
-pub const ALL: [&str; 18] = [
+pub const ALL: [&str; 20] = [
     DUE,
     TRY_ENDED,
     HELD,
     POOLED,
     ACTIVATING,
+    PASSING,
+    PASSED,
     QUEUED,
     SLOT,
     WORK,
@@ -99,6 +107,29 @@ pub struct TryEnded {
     pub again: bool,
     /// The caller's number for the call, [shortened](short); 0 if it was refused before it had one.
     pub call: u64,
+}
+
+/// A request that has passed proxies, as its caller names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The caller: the low bits of its id.
+    pub caller: u16,
+    /// Number of the attempt, from 0.
+    pub attempt: u8,
+    /// The caller's number for the call, [shortened](short).
+    pub call: u64,
+}
+
+impl Passed {
+    /// As a note's value.
+    pub fn value(self) -> u64 {
+        self.call | u64::from(self.attempt) << 40 | u64::from(self.caller) << 48
+    }
+
+    /// Decodes a note's value.
+    pub fn from_value(value: u64) -> Self {
+        Passed { caller: (value >> 48) as u16, attempt: (value >> 40) as u8, call: value & ((1 << 40) - 1) }
+    }
 }
 
 /// The number that a caller gives to a call ([`Request::call`](crate::message::Request::call)), shortened to fit a
@@ -128,6 +159,14 @@ impl TryEnded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_a_passage_comes_back() {
+        for (caller, attempt, call) in [(0, 0, 0), (u16::MAX, 255, short(u64::MAX)), (7, 2, short(9 << 32 | 5))] {
+            let passed = Passed { caller, attempt, call };
+            assert_eq!(Passed::from_value(passed.value()), passed);
+        }
+    }
 
     #[test]
     fn what_is_said_of_a_try_comes_back() {

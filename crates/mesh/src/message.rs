@@ -14,6 +14,7 @@ use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
 use crate::rollout::figures::ServiceFigures;
+use crate::station::PassKey;
 use crate::view::InstanceView;
 
 /// A message between two actors of a mesh.
@@ -426,6 +427,12 @@ pub enum Tick {
     Provisioned(u32),
     /// Autoscaler: the next round of demands for this service is due.
     Demand(ServiceId),
+    /// Load, gateway: a worker of its proxy is done with a request.
+    Worked(PassKey),
+    /// Node, load, gateway: a request has passed a proxy.
+    Passed(PassKey),
+    /// Coordinator: the proxies of the callers have the latest instance view.
+    Pushed,
 }
 
 impl Msg {

@@ -49,6 +49,8 @@ pub enum Draw {
     Size,
     /// Step that follows in a journey, and the think time before it.
     Journey,
+    /// Processor time and latency at a proxy on its way.
+    Proxy(u8),
 }
 
 impl RequestId {
@@ -103,6 +105,7 @@ impl Draw {
             Draw::Part => BESIDE + 8,
             Draw::Journey => BESIDE + 32,
             Draw::Size => BESIDE + 33,
+            Draw::Proxy(at) => BESIDE + 34 + u64::from(at),
         }
     }
 }

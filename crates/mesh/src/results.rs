@@ -12,6 +12,7 @@ use crate::diary::{Coming, Diary, Sighting};
 use crate::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
 use crate::model::ServiceId;
 use crate::node::{NodeState, PlaceCourse};
+use crate::station::ProxyUse;
 
 /// Results of one actor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub enum ActorResults {
         gaps: Vec<(Time, Time)>,
         /// Its journeys, if its users make some.
         journeys: Option<Box<JourneyCounts>>,
+        /// Figures of its proxy, if requests have passed it.
+        proxy: Option<Box<ProxyUse>>,
     },
     /// Results of the autoscaler.
     Autoscaler {

@@ -93,6 +93,7 @@ pub(crate) fn tables(runs: &[Run]) -> String {
             ("Rollouts", rollouts(run)),
             ("Autoscalers", autoscalers(run)),
             ("Nodes", nodes(run)),
+            ("Proxies", proxies(run)),
             ("Generators", generators(run)),
             ("Events", happened(run)),
         ];
@@ -304,6 +305,30 @@ fn nodes(run: &Run) -> String {
         std::iter::once(Cell::text(&it.name)).chain(cores).collect::<Vec<Cell>>()
     };
     table("nodes", &["node", "cores", "busy", "share"], &run.summary.nodes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn proxies(run: &Run) -> String {
+    let Some(mesh) = run.summary.mesh.as_ref().filter(|mesh| !mesh.by.is_empty()) else { return String::new() };
+    let row = |it: &meshsim_report::ProxySummary| {
+        let megabytes = it.memory_bytes as f64 / 1e6;
+        vec![
+            Cell::text(&if it.is_load { format!("load {}", it.name) } else { it.name.clone() }),
+            Cell::count(it.passes),
+            Cell::number(it.cores_busy),
+            Cell::time(it.work_mean_ns),
+            Cell::time(it.waited_mean_ns),
+            Cell::figure(format!("{megabytes:.0} MB"), Some(megabytes)),
+        ]
+    };
+    let heads = ["for", "passages", "cores", "work each", "waited", "memory"];
+    let all = format!(
+        "<p class=\"remark\">{}: {} in all, {} cores busy on average, {:.0} MB.</p>",
+        text(&mesh.technology),
+        meshsim_report::count(mesh.proxies),
+        number(mesh.cores_busy),
+        mesh.memory_bytes as f64 / 1e6
+    );
+    table("proxies", &heads, &mesh.by.iter().map(row).collect::<Vec<_>>()) + &all
 }
 
 fn generators(run: &Run) -> String {

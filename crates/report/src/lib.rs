@@ -48,7 +48,8 @@ pub use show::{count, named, number, operation_in_words, percent, plural, rate, 
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
     AutoscalerSummary, BlockSummary, CacheSummary, CheckSummary, DecisionSummary, EdgeSummary, FailureCounts,
-    JourneySummary, LoadSummary, Measured, MeasurementSummary, NodeSummary, OperationSummary, QueueSummary, Requests,
-    RolloutEntry, RolloutSummary, ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
+    JourneySummary, LoadSummary, Measured, MeasurementSummary, MeshSummary, NodeSummary, OperationSummary,
+    ProxySummary, QueueSummary, Requests, RolloutEntry, RolloutSummary, ServiceSummary, StepSummary, Summary,
+    TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -194,6 +194,7 @@ impl SoFar {
                         .collect(),
                     gaps: Vec::new(),
                     journeys: None,
+                    proxy: None,
                 })
             }
             (None, Some(known)) if mesh.node_index(actor).is_some() => Some(ActorResults::Node {

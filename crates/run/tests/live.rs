@@ -184,3 +184,21 @@ fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
     let records: Vec<Record<Msg, Tick>> = Reader::new(&*bytes).unwrap().collect::<Result<_, _>>().unwrap();
     assert!(records.len() > 100);
 }
+
+#[test]
+fn requests_pass_the_same_proxies_live_as_simulated() {
+    let mesh = "mesh: { technology: ambient-waypoint, load_proxies: true }\nname: small";
+    let text = experiment().text.replace("name: small", mesh);
+    let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new("."), &[]).unwrap();
+    let passed = |outcome: &meshsim_run::Outcome| {
+        let summary = outcome.summary(&experiment);
+        let by = summary.mesh.expect("the file names a technology").by;
+        let work: u64 = by.iter().filter_map(|it| Some(it.work_mean_ns? * it.passes / 1_000_000)).sum();
+        (summary.loads[0].requests.done, by.into_iter().map(|it| (it.name, it.passes)).collect::<Vec<_>>(), work)
+    };
+    let simulated = passed(&meshsim_run::simulate(&experiment, &mut ()).unwrap());
+    let of = |name: &str, passes| (name.to_owned(), passes);
+    // Of the shop the waypoint and the proxy of its node.
+    assert_eq!(simulated.1, [of("shop", 200), of("back", 0), of("users", 100)]);
+    assert_eq!(passed(&live(&experiment, deployment(), &mut ()).unwrap()), simulated);
+}

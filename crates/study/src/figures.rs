@@ -106,7 +106,11 @@ fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
         let name = move |(name, figure)| (format!("services.{}.{name}", service.name), figure);
         figures.into_iter().map(name)
     });
-    loads.chain(services)
+    let of_mesh = summary.mesh.iter().flat_map(|mesh| {
+        let figures = [("cores_busy", mesh.cores_busy), ("memory_bytes", mesh.memory_bytes as f64)];
+        figures.map(|(name, figure)| (format!("mesh.{name}"), Some(figure)))
+    });
+    loads.chain(services).chain(of_mesh)
 }
 
 /// Names of all figures that any of these runs has, in order of appearance.

@@ -1,5 +1,5 @@
 //! Many runs of one experiment: [`sweep`] varies its values, [`limit`] finds the highest rate that it can serve,
-//! [`pairs`] compares configurations. Runs are stored as they end ([`store`], [`journal`]), so an interrupted study
+//! [`pairs`] compares configurations, [`choose`] mesh technologies. Runs are stored as they end ([`store`], [`journal`]), so an interrupted study
 //! continues.
 //!
 //! One run is one random draw. The figures of a study rest on several runs, each with its own seed, and come with a
@@ -12,6 +12,7 @@
 //! the study's folder ([`shards`]).
 
 pub mod axis;
+pub mod choose;
 pub mod estimate;
 pub mod figures;
 pub mod journal;

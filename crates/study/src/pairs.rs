@@ -99,7 +99,24 @@ pub fn run(
     folder: impl Fn(&Plan) -> Option<PathBuf>,
     at: impl Fn(usize) -> bool,
 ) -> std::result::Result<Pairs, PairsError> {
-    let Some((_, base)) = configurations.first() else { return Ok(Pairs::new(&[])) };
+    Ok(Pairs::new(&runs(configurations, count, threads, folder, at)?))
+}
+
+/// Runs of a named configuration.
+pub type Found<'a> = (String, &'a Experiment, Runs);
+
+/// Runs named configurations as [`run`] does, without comparing them.
+///
+/// # Errors
+/// If a run could not be made or stored, or the runs were stopped.
+pub fn runs<'a>(
+    configurations: &'a [(String, Experiment)],
+    count: usize,
+    threads: usize,
+    folder: impl Fn(&Plan) -> Option<PathBuf>,
+    at: impl Fn(usize) -> bool,
+) -> std::result::Result<Vec<Found<'a>>, PairsError> {
+    let Some((_, base)) = configurations.first() else { return Ok(Vec::new()) };
     let seeds = plan::seeds(base, count);
     let varied = Varied { seeds: seeds.clone(), ..Varied::default() };
     let plan = |(_, experiment): &(String, Experiment)| Plan::new(experiment, varied.clone());
@@ -130,7 +147,7 @@ pub fn run(
     for folder in plans.iter().filter_map(folder).filter(|folder| store::is_study(folder)) {
         store::remove(&folder)?;
     }
-    Ok(Pairs::new(&found))
+    Ok(found)
 }
 
 /// Runs of one configuration, by seed.

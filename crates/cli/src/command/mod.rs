@@ -4,6 +4,7 @@
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `commands!` below.
 
 mod check;
+mod choose;
 mod client;
 mod compare;
 mod completions;
@@ -72,6 +73,7 @@ commands! {
         Compare = compare;
         Sweep = sweep;
         Limit = limit;
+        Choose = choose;
         Report = report;
         Runs = runs;
     }

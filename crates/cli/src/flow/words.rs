@@ -275,6 +275,9 @@ impl Names {
             Tick::Provisioned(node) => format!("{} is in service", self.node(u64::from(*node))),
             Tick::Scale(service) => format!("decision about {}", self.service(*service)),
             Tick::Demand(service) => format!("next look at the demand for {}", self.service(*service)),
+            Tick::Worked(_) => "a worker of a proxy is done".into(),
+            Tick::Passed(_) => "a request has passed a proxy".into(),
+            Tick::Pushed => "the proxies have the latest view".into(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use meshsim_actor::{Span, Time};
 use meshsim_fault::{Disturbance, FaultKind};
 use meshsim_mesh::coordinator::Layout;
-use meshsim_mesh::model::{Change, Load, ServiceId};
+use meshsim_mesh::model::{Change, Load, ProxyPer, ServiceId};
 use serde::Serialize;
 
 use super::flow::{Flow, Setting};
@@ -52,7 +52,7 @@ pub struct Full {
     pub name: String,
     /// For a service with a canary, the full instances: those of this version; `None`: those that stay, or all.
     pub version: Option<u32>,
-    /// `slots` or `cpu_limit` of a service, or `cores` of a node.
+    /// `slots`, `cpu_limit` or `proxies` of a service, or `cores` of a node.
     pub of: &'static str,
     /// Rate in requests per second of all loads together.
     pub rate: f64,
@@ -329,7 +329,7 @@ impl State {
                 _ => pools.push(pool),
             }
         }
-        let flow = Flow::new(mesh, setting.clone(), &checked.hop);
+        let flow = Flow::new(mesh, setting.clone(), &checked.called);
         let most = if look.is_after { rates.mean() } else { rates.most(look.window) };
         let offered = most.iter().sum();
         // If nothing is offered at this time, the mix is that of the whole run.
@@ -341,16 +341,17 @@ impl State {
         for pool in &mut pools {
             (pool.held, pool.work) = pool.asked(checked, &setting, &flow, &asked);
         }
-        let first = first(checked, planned, &pools, &busy, cores);
+        let first = first(checked, planned, &pools, (&busy, &proxied(checked, &asked)), cores);
         let errors = of_service.map(|_| failing(checked, &flow, &mixed));
         Situation { what: look.what.clone(), at: look.at.secs(), line: look.line, offered, first, errors }
     }
 
-    /// Cores that the instances of each node keep busy.
+    /// Cores that the instances of each node keep busy, and the proxies there.
     fn busy(&self, checked: &Checked<'_>, asked: &Asked, down: &BTreeSet<usize>) -> Vec<f64> {
         let mesh = &checked.experiment.mesh;
         let mut busy = vec![0.0; mesh.nodes.len()];
-        for (index, work) in asked.work.iter().enumerate().filter(|(_, work)| **work > 0.0) {
+        let work = asked.work.iter().zip(proxied(checked, asked)).map(|(work, of_proxies)| work + of_proxies);
+        for (index, work) in work.enumerate().filter(|(_, work)| *work > 0.0) {
             let placed = self.layout.placed(ServiceId(index as u16));
             let up = || placed.iter().filter(|(node, _)| !down.contains(&(*node as usize)));
             let all: u32 = up().map(|(_, share)| total(share)).sum();
@@ -391,7 +392,7 @@ impl Pool {
         // Versions of these instances.
         let mut setting = setting.clone();
         setting.mix[self.service] = ours.into_iter().map(|(version, of_all)| (version, of_all / share)).collect();
-        let alone = Flow::new(&checked.experiment.mesh, setting, &checked.hop);
+        let alone = Flow::new(&checked.experiment.mesh, setting, &checked.called);
         let of_service = (0..flow.graph.len()).filter(|vertex| flow.graph.service(*vertex) == self.service);
         of_service.fold((0.0, 0.0), |(held, work), vertex| {
             let (rate, profile) = (share * asked.visits[vertex], &alone.profiles[vertex]);
@@ -420,7 +421,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> Self {
-        Asked::of_loads(&checked.experiment.mesh.loads, &checked.hop, flow, rates)
+        Asked::of_loads(&checked.experiment.mesh.loads, &checked.entered, flow, rates)
     }
 
     /// The demand of these loads at these rates.
@@ -449,12 +450,27 @@ impl Asked {
     }
 }
 
+/// Cores that proxies keep busy for each service: for its requests, and for the calls that it makes.
+fn proxied(checked: &Checked<'_>, asked: &Asked) -> Vec<f64> {
+    let mesh = &checked.experiment.mesh;
+    let mut busy = vec![0.0; mesh.services.len()];
+    let Some(plane) = &mesh.data_plane else { return busy };
+    let into: f64 = plane.on_the_way_in().map(|station| station.work.mean_secs()).sum();
+    let out = plane.on_the_way_out(false).map_or(0.0, |station| station.work.mean_secs());
+    let graph = &checked.flow.graph;
+    for (vertex, rate) in asked.visits.iter().enumerate() {
+        let calls: f64 = graph.calls[vertex].iter().map(|(_, times)| times).sum();
+        busy[graph.service(vertex)] += rate * (into + calls * out);
+    }
+    busy
+}
+
 /// The service or node that is full first when the load grows and its mix stays.
 fn first(
     checked: &Checked<'_>,
     offered: f64,
     pools: &[Pool],
-    busy: &[f64],
+    (busy, proxied): (&[f64], &[f64]),
     cores: impl Fn(usize) -> f64,
 ) -> Option<Full> {
     let mesh = &checked.experiment.mesh;
@@ -473,6 +489,13 @@ fn first(
         let utilisation = pool.work / (f64::from(pool.instances) * limit);
         take(utilisation, pool.full(checked, "cpu_limit", offered / utilisation));
     }
+    let sidecars = mesh.data_plane.as_deref().filter(|plane| plane.per == ProxyPer::Instance);
+    if let Some(proxy) = sidecars.and_then(|plane| plane.proxy.as_ref()) {
+        for pool in pools.iter().filter(|pool| pool.canary.is_none() && pool.instances > 0) {
+            let utilisation = proxied[pool.service] / f64::from(pool.instances) / f64::from(proxy.workers);
+            take(utilisation, pool.full(checked, "proxies", offered / utilisation));
+        }
+    }
     for (node, busy) in busy.iter().enumerate().filter(|(_, busy)| **busy > 0.0) {
         let utilisation = busy / cores(node);
         let (name, rate) = (mesh.nodes[node].name.clone(), offered / utilisation);
@@ -485,7 +508,7 @@ fn first(
 fn failing(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> f64 {
     let loads = checked.experiment.mesh.loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0);
     let (failed, all) = loads.fold((0.0, 0.0), |(failed, all), (load, rate)| {
-        let targets = loads::asked(load, flow, &checked.hop).targets;
+        let targets = loads::asked(load, flow, &checked.entered).targets;
         let fail: f64 = targets.iter().map(|(share, _, tries)| share * tries.fail).sum();
         (failed + rate * fail, all + rate)
     });
@@ -549,7 +572,11 @@ impl Deployed {
             let message = format!(
                 "at the peak of the loads {} requests/s are offered, and {} `{}` are full at {}",
                 plain(peak.offered),
-                if full.of == "cores" { "the cores of" } else { "the slots of" },
+                match full.of {
+                    "cores" => "the cores of",
+                    "proxies" => "the proxies of",
+                    _ => "the slots of",
+                },
                 full.name,
                 plain(full.rate)
             );
@@ -588,5 +615,9 @@ pub(super) fn joins(checked: &crate::Experiment) -> Vec<(Time, usize)> {
 /// Shortest drain delay that loses no request: callers learn that an instance goes only after the debounce, a message
 /// from the node, one to the callers, and one request in flight.
 pub(super) fn heard_of_after(checked: &Checked<'_>) -> Span {
-    checked.experiment.mesh.control.debounce + Span::from_secs_f64((3.0 * checked.hop.mean).min(1e6))
+    let mesh = &checked.experiment.mesh;
+    let instances = mesh.services.iter().map(|service| u64::from(service.instances)).sum();
+    let push =
+        mesh.data_plane.as_ref().map_or(Span::ZERO, |plane| plane.push_delay(instances, mesh.nodes.len() as u64));
+    mesh.control.debounce + push + Span::from_secs_f64((3.0 * checked.hop.mean).min(1e6))
 }

@@ -17,7 +17,7 @@ pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings
         for (at, mix) in moments(load).into_iter().take(MOMENTS_MAX) {
             let mut changed = mesh.clone();
             changed.loads[index].mix.iter_mut().zip(mix).for_each(|(target, weight)| target.weight = weight);
-            let asked = Asked::of_loads(&changed.loads, &checked.hop, &checked.flow, &checked.rates);
+            let asked = Asked::of_loads(&changed.loads, &checked.entered, &checked.flow, &checked.rates);
             for (service, estimate) in services.iter().enumerate() {
                 let is_full = asked.held[service] >= estimate.slots as f64 && estimate.utilisation < 1.0;
                 if is_full && !std::mem::replace(&mut warned[service], true) {

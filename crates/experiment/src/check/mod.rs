@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Change, EndpointId, Operation, Service, ServiceId};
+use meshsim_mesh::model::{Balancer, Change, EndpointId, Operation, ProxyPer, Service, ServiceId};
 use serde::Serialize;
 
 pub use capacity::{Full, NodeEstimate, Situation};
@@ -152,7 +152,11 @@ struct Checked<'a> {
     experiment: &'a Experiment,
     /// The end of the run.
     end: Time,
+    /// A message over the network.
     hop: Hop,
+    /// The same with the proxies between two instances, and between a load and an instance.
+    called: Hop,
+    entered: Hop,
     /// Of services as they are deployed.
     flow: Flow<'a>,
     timeline: Timeline,
@@ -168,12 +172,14 @@ struct Checked<'a> {
 pub fn check(experiment: &Experiment) -> CheckReport {
     let mesh = &experiment.mesh;
     let hop = Hop::new(mesh, &experiment.network);
-    let flow = Flow::new(mesh, Setting::deployed(mesh), &hop);
+    let (called, entered) = (hop.through_proxies(mesh, false), hop.through_proxies(mesh, true));
+    let flow = Flow::new(mesh, Setting::deployed(mesh), &called);
     let end = Time::ZERO + experiment.duration;
     let joins = capacity::joins(experiment);
     let timeline = Timeline::default();
-    let (rates, closed): (Vec<f64>, Vec<_>) = closed::rates(mesh, &flow, &hop).into_iter().unzip();
-    let mut checked = Checked { experiment, end, hop, flow, timeline, joins, rates, full_anyway: None };
+    let (rates, closed): (Vec<f64>, Vec<_>) = closed::rates(mesh, &flow, &entered).into_iter().unzip();
+    let mut checked =
+        Checked { experiment, end, hop, called, entered, flow, timeline, joins, rates, full_anyway: None };
     checked.timeline = Timeline::new(&checked);
 
     let mut findings = CheckReport { size: ModelSize::new(experiment), ..CheckReport::default() };
@@ -181,7 +187,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     let planned: f64 = rates.iter().sum();
     let (mut arriving, mut settles) = (vec![0.0; checked.flow.graph.len()], checked.flow.settles);
     for ((load, rate), closed) in mesh.loads.iter().zip(&rates).zip(closed) {
-        let entry = loads::asked(load, &checked.flow, &checked.hop);
+        let entry = loads::asked(load, &checked.flow, &checked.entered);
         let visits = checked.flow.graph.visits(&entry.asked);
         settles &= visits.is_some();
         let visits = visits.unwrap_or_else(|| entry.asked.clone());
@@ -449,6 +455,15 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     }
     if !checked.timeline.is_whole || capacity.is_some_and(|capacity| capacity.is_cut || !capacity.is_placed) {
         list.push("Some operations and faults: there are too many to examine each.".into());
+    }
+    if let Some(plane) = mesh.data_plane.as_ref().filter(|plane| plane.proxy.is_some()) {
+        list.push("Handshakes of new connections at proxies.".into());
+        if plane.per == ProxyPer::Node {
+            list.push("Workers of the proxies of nodes: only the cores that they take count.".into());
+        }
+    }
+    if mesh.services.iter().any(|service| matches!(service.balancer, Balancer::Connection { .. })) {
+        list.push("Balancing by connection: instances count as if they got the same.".into());
     }
     list.extend(hashing::left_out(mesh, &findings.services));
     list.extend(zones::left_out(mesh));

@@ -36,7 +36,7 @@ fn expected_errors(checked: &Checked<'_>, estimates: &[LoadEstimate], slo: &Slo)
     let errors = match slo.scope {
         Scope::Load(index) => estimates[index].errors,
         Scope::Target(index, target) => {
-            let entry = loads::asked(&checked.experiment.mesh.loads[index], &checked.flow, &checked.hop);
+            let entry = loads::asked(&checked.experiment.mesh.loads[index], &checked.flow, &checked.entered);
             entry.targets.get(target)?.2.fail
         }
         Scope::All => {
@@ -88,7 +88,7 @@ fn impossible(checked: &Checked<'_>, slo: &Slo) -> Option<String> {
         }
         Metric::Quantile(_) | Metric::Max | Metric::Mean if is_upper(slo) => {
             let targets = |index: usize| {
-                let entry = loads::asked(&mesh.loads[index], &checked.flow, &checked.hop);
+                let entry = loads::asked(&mesh.loads[index], &checked.flow, &checked.entered);
                 entry.targets.into_iter().map(|(_, _, one)| one.answer).collect::<Vec<f64>>()
             };
             let answers = match slo.scope {

@@ -42,7 +42,7 @@ fn unmet(checked: &Checked<'_>, flow: &Flow<'_>, when: &str, warnings: &mut Warn
         warnings.warn("timeout", None, format!("{} more calls time out always, or mostly{when}", told - TOLD_MAX));
     }
     for load in &checked.experiment.mesh.loads {
-        let entry = loads::asked(load, flow, &checked.hop);
+        let entry = loads::asked(load, flow, &checked.entered);
         for (_, vertex, one) in &entry.targets {
             let name = flow.graph.name(*vertex);
             let policy = load.policy.timeout.filter(|_| matches!(one.late, Late::Always | Late::Mostly));
@@ -83,7 +83,7 @@ fn of_later_versions(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
             }
             let mut setting = Setting::deployed(mesh);
             setting.mix[moment.service.index()] = vec![(*version, 1.0)];
-            let mut flow = Flow::new(mesh, setting, &checked.hop);
+            let mut flow = Flow::new(mesh, setting, &checked.called);
             flow.met.late.retain(|key, it| checked.flow.met.late.get(key).is_none_or(|known| known.0 != it.0));
             let mut news = Warnings { experiment: checked.experiment, list: vec![] };
             unmet(checked, &flow, &format!(" with version {version} of `{}`", service.name), &mut news);
@@ -115,7 +115,7 @@ pub(super) fn binding_budgets(checked: &Checked<'_>, arriving: &[f64], loads: &[
         }
     }
     for (load, estimate) in mesh.loads.iter().zip(loads) {
-        let entry = loads::asked(load, flow, &checked.hop);
+        let entry = loads::asked(load, flow, &checked.entered);
         let (mut active, mut retrying) = (0.0, 0.0);
         for (share, _, one) in &entry.targets {
             active += estimate.rate * share * one.time;

@@ -78,7 +78,7 @@ fn compile_load(
         targeting,
         sizes: it.request.drawn().cloned().map(Box::new),
         policy: policy::of_call(
-            (it.timeout, it.retries.0, &it.retry),
+            (it.timeout.0, it.retries.0 as u32, policy::retry_rules(&it.retry, reporter)),
             (it.hedge.as_ref(), it.fallback.as_ref()),
             (names, name.place),
             reporter,

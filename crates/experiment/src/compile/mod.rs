@@ -3,6 +3,7 @@
 mod autoscale;
 mod journey;
 mod load;
+mod mesh;
 mod mix;
 mod network;
 mod nodes;
@@ -34,6 +35,7 @@ use crate::schema::{self, File, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
 use crate::slo::{Parts, Slo};
 use crate::values::name_error;
+use mesh::Preset;
 
 /// A file, compiled; it counts only if nothing was reported.
 pub(crate) struct Compiled {
@@ -43,6 +45,8 @@ pub(crate) struct Compiled {
     pub(crate) has_call_graph: bool,
     pub(crate) operations: Vec<Written>,
     pub(crate) faults: Vec<Written>,
+    /// Settings that the technology of the mesh leaves to the applications.
+    pub(crate) left_to_applications: Vec<String>,
 }
 
 /// Location of an operation or a fault in the file, and its name there.
@@ -68,9 +72,10 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         zones.truncate(ZONES_MAX);
     }
     positive(file.duration, "duration", reporter);
+    mesh::look(file, reporter);
     let (operations, written) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
-    let (proxy, seed) = (file.proxy, file.seed.0);
+    let (proxy, seed) = (file.proxy.unwrap_or(names.preset.proxy), file.seed.0);
     let weights = nodes::weights(file);
     let mut mesh = Mesh {
         zones,
@@ -87,6 +92,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         weights,
         call_rules: names.call_rules.take(),
         pools,
+        data_plane: names.preset.plane.clone().map(Box::new),
     };
     mesh.has_autoscaler = mesh.services.iter().any(|service| service.autoscale.is_some());
     if reporter.is_clean() {
@@ -101,7 +107,8 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     mesh.criteria = crate::slo::criteria(&slos, &mesh, file.duration.value);
     crate::slo::look(&slos, &file.slo, &mesh, file.duration.value, reporter);
     let has_call_graph = !crate::graph::edges(&mesh).is_empty();
-    Compiled { mesh, network, slos, has_call_graph, operations: written, faults }
+    let left_to_applications = mesh::left_to_applications(file);
+    Compiled { mesh, network, slos, has_call_graph, operations: written, faults, left_to_applications }
 }
 
 /// Compiles one operation next to a valid file.
@@ -214,6 +221,8 @@ pub(crate) struct Names<'a> {
     broken: Vec<&'a str>,
     /// The policies of the calls read so far.
     call_rules: RefCell<Vec<CallRules>>,
+    /// What the technology of the mesh brings.
+    preset: Preset,
 }
 
 struct ServiceNames<'a> {
@@ -253,6 +262,7 @@ impl<'a> Names<'a> {
             loads: loads.names().enumerate().map(|(index, name)| (name, index)).collect(),
             broken: services.broken.iter().chain(&loads.broken).map(String::as_str).collect(),
             call_rules: RefCell::default(),
+            preset: Preset::of(file),
         }
     }
 

@@ -17,10 +17,11 @@ use meshsim_mesh::serving::codel::Codel;
 use meshsim_mesh::serving::priority::Shares;
 
 use super::Names;
+use super::mesh::Preset;
 use crate::problem::{Location, Reporter};
 use crate::schema;
 use crate::section::At;
-use crate::values::{LimitedAt, Timeout};
+use crate::values::LimitedAt;
 
 /// Most different sets of further policies of the calls of a file.
 const RULES_MAX: usize = 1000;
@@ -59,6 +60,7 @@ pub(super) fn of_callers(
     let mirror = it.mirror.as_ref().and_then(|mirror| mirrored(mirror, it, names, reporter));
     let connections = it.connections.as_ref();
     let connections = connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
+    let connections = connections.or(names.preset.connections);
     let calls = CallChanges::default();
     let activator = activator(it, reporter);
     let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections, activator, calls };
@@ -125,14 +127,30 @@ pub(super) fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> S
     span.value
 }
 
+impl Preset {
+    /// Timeout, retries and their rules of a call: as the file says, or else as the technology of the mesh does.
+    pub(super) fn attempts(&self, it: &schema::CallInFull, reporter: &mut Reporter) -> (Option<Span>, u32, RetryRules) {
+        let timeout = it.timeout.map_or(self.timeout, |timeout| timeout.0);
+        let retries = it.retries.map_or(self.retries, |retries| retries.0 as u32);
+        let rules = match (&it.retry, &self.retry) {
+            (Some(it), _) => retry_rules(it, reporter),
+            (None, Some(rules)) => *rules,
+            (None, None) => {
+                RetryRules { retry: Retry::default(), retry_on: None, other_instance: 0, window_budget: None }
+            }
+        };
+        (timeout, retries, rules)
+    }
+}
+
 /// Timeout, retries and further policies of a call or of a client.
 pub(super) fn of_call(
-    (timeout, retries, it): (Timeout, u64, &schema::Retry),
+    (timeout, retries, rules): (Option<Span>, u32, RetryRules),
     (hedge, fallback): (Option<&schema::Hedge>, Option<&At<String>>),
     (names, place): (&Names<'_>, Location),
     reporter: &mut Reporter,
 ) -> CallPolicy {
-    let RetryRules { retry, retry_on, other_instance, window_budget } = retry_rules(it, reporter);
+    let RetryRules { retry, retry_on, other_instance, window_budget } = rules;
     let rules = CallRules {
         retry_on,
         other_instance,
@@ -141,7 +159,7 @@ pub(super) fn of_call(
         fallback: fallback.and_then(|it| fallen_back(it, names, reporter)),
     };
     let rules = number(rules, (names, place), reporter);
-    CallPolicy { timeout: timeout.0, retries: retries as u32, retry, rules }
+    CallPolicy { timeout, retries, retry, rules }
 }
 
 /// The setting of all calls of a service that an operation sets: the `key` of this call.
@@ -152,9 +170,9 @@ pub(super) fn changed(
     reporter: &mut Reporter,
 ) -> Option<Setting> {
     Some(match key {
-        "timeout" => Setting::Timeout(Some(it.timeout.0)),
-        "retries" => Setting::Retries(Some(it.retries.0 as u32)),
-        "retry" => Setting::Retry(Some(retry_rules(&it.retry, reporter))),
+        "timeout" => Setting::Timeout(Some(it.timeout?.0)),
+        "retries" => Setting::Retries(Some(it.retries?.0 as u32)),
+        "retry" => Setting::Retry(Some(retry_rules(it.retry.as_ref()?, reporter))),
         "hedge" => Setting::Hedge(Some(it.hedge.as_ref().map(hedged))),
         "fallback" => Setting::Fallback(Some(match &it.fallback {
             Some(fallback) => Some(fallen_back(fallback, names, reporter)?),
@@ -164,7 +182,7 @@ pub(super) fn changed(
     })
 }
 
-fn retry_rules(it: &schema::Retry, reporter: &mut Reporter) -> RetryRules {
+pub(super) fn retry_rules(it: &schema::Retry, reporter: &mut Reporter) -> RetryRules {
     RetryRules {
         retry: Retry {
             backoff: it.backoff,

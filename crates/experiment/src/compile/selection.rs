@@ -31,7 +31,7 @@ pub(super) fn compile(
 
 fn slow_start(it: &schema::Service, reporter: &mut Reporter) -> Option<SlowStart> {
     let At { value: slow, place } = it.slow_start.as_ref()?;
-    let why = match it.balancer {
+    let why = match it.balancer.unwrap_or_default() {
         Balancer::RingHash { .. } | Balancer::Maglev { .. } => "its table would change all the time, so Envoy has none",
         Balancer::LeastLoaded { .. } => "a new instance has the least load, so it would get all requests",
         _ if slow.window.is_zero() => "a `window` of nothing",

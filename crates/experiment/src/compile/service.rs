@@ -79,7 +79,7 @@ pub(super) fn compile_service(
         drain_delay: it.drain_delay,
         grace: it.grace,
         queue: it.queue.0 as u32,
-        balancer: it.balancer,
+        balancer: it.balancer.unwrap_or(names.preset.balancer),
         selection: selection::compile(it, (file, zones), reporter),
         policies: policy::of_callers(it, names, reporter),
         serving: policy::of_instances(it, reporter),
@@ -232,7 +232,7 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                 keeps_size: matches!(it.request, CallSize::Same),
                 optional: it.optional,
                 policy: policy::of_call(
-                    (it.timeout, it.retries.0, &it.retry),
+                    names.preset.attempts(it, reporter),
                     (it.hedge.as_ref(), it.fallback.as_ref()),
                     (names, it.to.place),
                     reporter,

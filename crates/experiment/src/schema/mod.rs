@@ -10,6 +10,7 @@ mod autoscale;
 mod fault;
 mod limits;
 mod load;
+mod mesh;
 mod network;
 mod nodes;
 mod operation;
@@ -32,6 +33,7 @@ pub use limits::{
     ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, USERS_MAX, VERSION_MAX, ZONES_MAX,
 };
 pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece, Replay, Stage, Weights};
+pub(crate) use mesh::{MeshInFull, MeshOf};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Drain, Operation, Scale, Set, Update};
@@ -63,8 +65,12 @@ section! {
         or network: Network = "";
         /// Settings of the control plane.
         or control: Control = "";
-        /// Owner of a proxy, with its own balancer state and retry budgets: each instance, or each node.
-        or proxy: ProxyPer = "instance";
+        /// Technology of the mesh: its proxies, and the defaults of balancers, retries, timeouts and `proxy` [default: none
+        /// of these; calls pass no proxy].
+        optional mesh: At<MeshOf>;
+        /// Owner of a proxy, with its own balancer state and retry budgets: each instance, or each node [default: instance,
+        /// or that of `mesh`].
+        optional proxy: ProxyPer;
         /// The services, by name.
         required services: At<Named<Service>>;
         /// Operations on services. A service that no `deploy` names is deployed at 0s.

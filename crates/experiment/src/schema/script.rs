@@ -256,12 +256,12 @@ section! {
         or request: CallSize = "1 KiB";
         /// A failure of the call does not fail the request.
         or optional: bool = "false";
-        /// Timeout of one attempt; or `none`.
-        or timeout: Timeout = "15s";
-        /// Attempts after the first.
-        or retries: Whole<0, 255> = "0";
-        /// Backoff and budget of these retries.
-        or retry: Retry = "";
+        /// Timeout of one attempt; or `none` [default: 15s, or that of `mesh`].
+        optional timeout: Timeout;
+        /// Attempts after the first [default: 0, or those of `mesh`].
+        optional retries: Whole<0, 255>;
+        /// Backoff and budget of these retries [default: Envoy's, or those of `mesh`].
+        optional retry: Retry;
         /// Further attempts while one is in flight [default: none].
         optional hedge: Hedge;
         /// Answer in its place if it fails after its retries: `static`, or that of `service.endpoint` [default: none].

@@ -37,8 +37,8 @@ section! {
         /// Time from the order to stop until the remaining requests of the instance are cut off, `drain_delay` included
         /// [default: no limit].
         optional grace: Span;
-        /// Balancer with which its callers choose one of its instances.
-        or balancer: Balancer = "least_request";
+        /// Balancer with which its callers choose one of its instances [default: least_request, or that of `mesh`].
+        optional balancer: Balancer;
         /// Preference of its callers for instances in their own zone [default: none].
         optional zone_routing: ZoneRouting;
         /// Share of usable instances below which its callers use all: of those that are ready, failed ones too

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, RING_MAX};
+use meshsim_mesh::model::{Balancer, CHOICES_MAX, Choices, IDLE_MAX, Keys, MAGLEV_MAX, RING_MAX};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{Real, Whole, text};
@@ -174,6 +174,16 @@ fn is_prime(n: u32) -> bool {
     n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
+section! {
+    /// Connections that a caller keeps to a service; the defaults are those of Go's `http.DefaultTransport`.
+    struct ByConnection in "connection" {
+        /// Time after which an idle connection is closed.
+        or idle: Span = "90s";
+        /// Idle connections of a caller; the one that was used longest ago is closed.
+        or max_idle: Whole<1, { IDLE_MAX as u64 }> = "100";
+    }
+}
+
 by_key! {
     /// A balancer with its figures.
     enum BalancerInFull in "a balancer" {
@@ -182,6 +192,7 @@ by_key! {
         "ring_hash" => RingOf,
         "maglev" => MaglevOf,
         "least_loaded" => LeastLoadedOf,
+        "connection" => ConnectionOf,
     }
 }
 section! {
@@ -189,6 +200,13 @@ section! {
     struct RingOf in "a balancer" {
         /// The ring.
         required ring_hash: RingHash;
+    }
+}
+section! {
+    /// A random instance for each connection, which its requests follow.
+    struct ConnectionOf in "a balancer" {
+        /// Its connections.
+        required connection: ByConnection;
     }
 }
 section! {
@@ -221,12 +239,13 @@ section! {
 }
 
 /// The balancers by name.
-const WORDS: [&str; 7] =
-    ["random", "round_robin", "least_request", "p2c_peak_ewma", "ring_hash", "maglev", "least_loaded"];
+const WORDS: [&str; 8] =
+    ["random", "round_robin", "least_request", "p2c_peak_ewma", "ring_hash", "maglev", "least_loaded", "connection"];
 
 impl Field for Balancer {
     const NAME: &'static str = "Balancer";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        let by_connection = |it: ByConnection| Balancer::Connection { idle: it.idle, max_idle: it.max_idle.0 as u32 };
         let ewma = |PeakEwma { decay, start }| Balancer::PeakEwma { decay, start };
         if let Value::Map(_) = node.value {
             return match BalancerInFull::decode(node, reporter)? {
@@ -237,6 +256,7 @@ impl Field for Balancer {
                 BalancerInFull::RingOf(it) => it.ring_hash.balancer(reporter),
                 BalancerInFull::MaglevOf(it) => it.maglev.balancer(reporter),
                 BalancerInFull::LeastLoadedOf(it) => it.least_loaded.balancer(reporter),
+                BalancerInFull::ConnectionOf(it) => Some(by_connection(it.connection)),
             };
         }
         let defaults = Node::scalar("", node.place);
@@ -248,6 +268,7 @@ impl Field for Balancer {
             "ring_hash" => RingHash::decode(&defaults, reporter)?.balancer(reporter),
             "maglev" => MaglevTable::decode(&defaults, reporter)?.balancer(reporter),
             "least_loaded" => LeastLoaded::decode(&defaults, reporter)?.balancer(reporter),
+            "connection" => ByConnection::decode(&defaults, reporter).map(by_connection),
             other => {
                 reporter
                     .report(node.place, format!("unknown balancer `{}`", shortened(other)))

@@ -2,7 +2,7 @@
 
 use meshsim_mesh::autoscale::hpa::Select;
 use meshsim_mesh::measure::Failure;
-use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding};
+use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding, Technology};
 use meshsim_mesh::serving::priority::Priority;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -41,6 +41,11 @@ words!(Placement, "Placement", "a placement", "Placement of instances on nodes: 
 });
 words!(ProxyPer, "ProxyPer", "a proxy owner", "Owner of a proxy: each instance (a sidecar), or each node (an ambient mesh).", {
     "instance" => ProxyPer::Instance, "node" => ProxyPer::Node,
+});
+words!(Technology, "Technology", "a mesh technology", "Technology of a mesh.", {
+    "none" => Technology::None, "sidecar-envoy" => Technology::SidecarEnvoy, "sidecar-linkerd" => Technology::SidecarLinkerd,
+    "ambient-l4" => Technology::AmbientL4, "ambient-waypoint" => Technology::AmbientWaypoint,
+    "proxyless" => Technology::Proxyless,
 });
 words!(Rounding, "Rounding", "a rounding", "Rounding of a real number of instances to a whole one.", {
     "away" => Rounding::Away, "nearest" => Rounding::Nearest, "floor" => Rounding::Floor, "carry" => Rounding::Carry,

@@ -7,6 +7,7 @@
 //! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each
 //! `match`.
 
+mod connection;
 mod edf;
 pub(crate) mod hosts;
 mod keys;
@@ -34,6 +35,7 @@ use crate::board::LoadBoard;
 use crate::model::{Balancer, Choices, Mesh, ServiceId};
 use crate::view::InstanceRef;
 
+use connection::Kept;
 use edf::Deadlines;
 use least_request::UnderWay;
 use p2c_peak_ewma::Estimates;
@@ -87,6 +89,8 @@ pub enum Known {
     Deadlines(Box<Deadlines>),
     /// For `p2c_peak_ewma`: requests in flight, and latency estimates.
     Estimates(Box<Estimates>),
+    /// For `connection`: idle connections.
+    Kept(Box<Kept>),
 }
 
 impl Known {
@@ -101,6 +105,7 @@ impl Known {
             Balancer::LeastRequest { choices: Choices::All } => Known::Ranking(Box::default()),
             Balancer::LeastRequest { .. } => Known::UnderWay(Box::default()),
             Balancer::PeakEwma { .. } => Known::Estimates(Box::default()),
+            Balancer::Connection { .. } => Known::Kept(Box::default()),
         }
     }
 
@@ -121,6 +126,11 @@ impl Known {
         occasion: &Occasion<'_>,
         rng: &mut Rng,
     ) -> usize {
+        if let (Known::Kept(kept), Balancer::Connection { idle, .. }) = (&mut *self, balancer)
+            && let Some(at) = kept.pick(instances, *idle, occasion.now)
+        {
+            return at;
+        }
         match (self, balancer) {
             (Known::Deadlines(deadlines), _) => deadlines.pick(instances, occasion),
             (Known::Turn(turn), _) => round_robin::pick(instances.len(), turn),
@@ -148,8 +158,14 @@ impl Known {
             (Known::Ranking(ranking), _) => ranking.ended(to),
             (Known::Deadlines(deadlines), _) => deadlines.ended(to),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, .. }) => estimates.ended(to, *decay, now, took),
+            (Known::Kept(kept), Balancer::Connection { max_idle, .. }) => kept.ended(to, *max_idle, now),
             _ => {}
         }
+    }
+
+    /// True if requests follow connections, which those that are given up close.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        matches!(self, Known::Kept(_))
     }
 
     /// A request to `to` is no longer in flight, and its latency is unknown.
@@ -159,7 +175,8 @@ impl Known {
             Known::Ranking(ranking) => ranking.ended(to),
             Known::Deadlines(deadlines) => deadlines.ended(to),
             Known::Estimates(estimates) => estimates.cancelled(to),
-            Known::Nothing | Known::Turn(_) => {}
+            // Its connection is closed, and was not among the idle ones.
+            Known::Nothing | Known::Turn(_) | Known::Kept(_) => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use meshsim_actor::{Span, Time};
 use super::held::has_instances;
 use super::outstanding::{Extra, Outstanding, SentAttempt, pool};
 use super::settle::End;
-use super::{CallKey, CallOutcome, CallSpec, CallTick, Caller};
+use super::{CallKey, CallOutcome, CallSpec, CallTick, Caller, Leaving};
 use crate::actors::MeshCx;
 use crate::balance::Occasion;
 use crate::balance::hosts::Hosts;
@@ -21,7 +21,7 @@ use crate::message::{Msg, Request, Tick};
 use crate::model::{Mesh, RETRIES_MAX};
 use crate::policy::hedge::Hedge;
 use crate::policy::{self, Admission, Applied, Connection, PolicyEvent};
-use crate::proxy::{Pool, Proxies};
+use crate::proxy::{Pool, Proxies, Whose};
 use crate::request_id::Draw;
 use crate::view::{InstanceRef, InstanceView};
 
@@ -141,18 +141,63 @@ impl<Owner: Copy> Caller<Owner> {
             }
         };
         match wait.is_zero() {
-            true => transmit(key, &call.callee, attempt, to, cx),
+            true => {
+                let opens = matches!(connection, Connection::SetUp(_));
+                self.leave(Leaving { call: key, attempt, opens }, to, mesh, cx);
+            }
             false => _ = cx.arm(now + wait, Tick::Send { call: key, attempt }),
         }
         None
     }
 
     /// Sends an attempt that the machine has held back, unless its caller has given it up meanwhile.
-    pub(crate) fn send_late(&mut self, key: CallKey, attempt: u8, cx: &mut MeshCx<'_>) {
-        if let Some(call) = self.calls.get(key)
-            && let Some(sent) = call.in_flight().find(|sent| sent.number == attempt)
+    pub(crate) fn send_late(&mut self, key: CallKey, attempt: u8, mesh: &Mesh, cx: &mut MeshCx<'_>) {
+        let Some(call) = self.calls.get(key) else { return };
+        let to = call.in_flight().find(|sent| sent.number == attempt).map(|sent| sent.to);
+        // What waited for a connection has opened one, or has got that of another.
+        let opens = call.extra.as_ref().is_some_and(|extra| extra.marks.of(PolicyEvent::Connected) > 0);
+        if let Some(to) = to {
+            self.leave(Leaving { call: key, attempt, opens }, to, mesh, cx);
+        }
+    }
+
+    /// An attempt leaves its caller: through the caller's proxy, where it has one.
+    #[inline]
+    fn leave(&mut self, leaving: Leaving, to: InstanceRef, mesh: &Mesh, cx: &mut MeshCx<'_>) {
+        match mesh.proxy_of(cx) {
+            None => transmit(leaving.call, &self.calls[leaving.call].callee, leaving.attempt, to, cx),
+            Some(_) => {
+                cx.note(mark::PASSING, mark::short(leaving.call.number()), leaving.attempt.into());
+                self.leaving.push_back(leaving);
+            }
+        }
+    }
+
+    /// True if attempts are to pass the callers' proxies.
+    #[inline]
+    pub(crate) fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// The next attempt that is to pass its caller's proxy: what it is, and whose proxy.
+    pub(crate) fn next_leaving(&mut self) -> Option<(Leaving, CallSpec, Option<Whose>)> {
+        while let Some(leaving) = self.leaving.pop_front() {
+            if let Some(call) = self.calls.get(leaving.call)
+                && call.in_flight().any(|sent| sent.number == leaving.attempt)
+            {
+                let (callee, proxy) = (call.callee, call.proxy);
+                return Some((leaving, callee, self.proxies.get(proxy).whose()));
+            }
+        }
+        None
+    }
+
+    /// An attempt has passed its caller's proxy: it is sent, unless its caller has given it up meanwhile.
+    pub(crate) fn pass_on(&mut self, leaving: Leaving, cx: &mut MeshCx<'_>) {
+        if let Some(call) = self.calls.get(leaving.call)
+            && let Some(sent) = call.in_flight().find(|sent| sent.number == leaving.attempt)
         {
-            transmit(key, &call.callee, attempt, sent.to, cx);
+            transmit(leaving.call, &call.callee, leaving.attempt, sent.to, cx);
         }
     }
 

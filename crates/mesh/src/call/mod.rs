@@ -9,6 +9,7 @@ mod outstanding;
 mod settle;
 mod spec;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use meshsim_actor::Time;
@@ -80,6 +81,17 @@ pub struct Caller<Owner> {
     held: Option<Box<Held>>,
     /// Copies for mirrors that have ended and are not counted yet; taken after each event.
     copies: Vec<Counted>,
+    /// Attempts that are to pass the callers' proxies; taken after each event.
+    leaving: VecDeque<Leaving>,
+}
+
+/// An attempt that leaves its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    pub(crate) call: CallKey,
+    pub(crate) attempt: u8,
+    /// It is the first on its connection.
+    pub(crate) opens: bool,
 }
 
 impl<Owner: Copy> Default for Caller<Owner> {
@@ -99,6 +111,7 @@ impl<Owner: Copy> Caller<Owner> {
             young: None,
             held: None,
             copies: Vec::new(),
+            leaving: VecDeque::new(),
         }
     }
 

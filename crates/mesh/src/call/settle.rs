@@ -83,7 +83,12 @@ impl<Owner: Copy> Caller<Owner> {
         let (attempt, timer) = match taken {
             Some((sent, timer)) => {
                 if let Some(known) = route.find(sent.pool) {
-                    known.ended(&mesh.service(call.callee.service).balancer, sent.to, now, now.since(sent.at));
+                    let closes = matches!(failure, Some(Failure::Timeout | Failure::Lost)) && known.keeps_connections();
+                    let balancer = &mesh.service(call.callee.service).balancer;
+                    match closes {
+                        true => known.cancelled(sent.to),
+                        false => known.ended(balancer, sent.to, now, now.since(sent.at)),
+                    }
                 }
                 if let Some(of) = of {
                     let end = failure.map_or(AttemptEnd::Done, AttemptEnd::Failed);

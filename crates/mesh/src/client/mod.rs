@@ -30,6 +30,7 @@ use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::{Draw, RequestId};
 use crate::results::ActorResults;
+use crate::station::Passage;
 use crate::view::InstanceView;
 
 use arrivals::Plan;
@@ -54,6 +55,8 @@ pub struct Client {
     /// Journeys of its users, if it has any.
     journeys: Option<Box<Journeys>>,
     calls: Caller<Planned>,
+    /// The load's proxy, if it has one.
+    passage: Passage,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
     /// The time series of each of them.
@@ -126,6 +129,7 @@ impl Client {
             users: vec![User::default(); users],
             journeys,
             calls: Caller::new(),
+            passage: Passage::default(),
             tallies,
             whole: (targets > 1).then(|| course.clone()),
             courses: vec![course; targets],
@@ -176,6 +180,7 @@ impl Client {
             counts: criteria.into_iter().map(|(_, counts)| counts).collect(),
             gaps,
             journeys: self.journeys.as_ref().map(|journeys| Box::new(journeys.counts.clone())),
+            proxy: self.passage.used().map(Box::new),
         }
     }
 
@@ -234,7 +239,7 @@ impl Client {
                 let ended = self.calls.timeout(call, &self.mesh, cx);
                 self.ended(ended, cx);
             }
-            Event::Timer(Tick::Send { call, attempt }) => self.calls.send_late(call, attempt, cx),
+            Event::Timer(Tick::Send { call, attempt }) => self.calls.send_late(call, attempt, &self.mesh, cx),
             Event::Timer(Tick::Call(call, tick)) => {
                 let ended = self.calls.tick((call, tick), &self.mesh, &self.view, cx);
                 self.ended(ended, cx);
@@ -243,8 +248,11 @@ impl Client {
                 let ended = self.calls.retry(call, &self.mesh, &self.view, cx);
                 self.ended(ended, cx);
             }
+            Event::Timer(Tick::Worked(pass)) => self.passage.worked(pass, &self.mesh, cx),
+            Event::Timer(Tick::Passed(pass)) => self.passage.passed(pass, &mut self.calls, cx),
             Event::Timer(_) => unreachable!("a client arms no such timer"),
         }
+        self.passage.take_in(&mut self.calls, &self.mesh, cx);
     }
 
     /// The machine went down: requests in flight are not measured, and requests planned meanwhile are not made up for.
@@ -259,6 +267,7 @@ impl Client {
         self.courses.iter_mut().chain(&mut self.whole).for_each(Watched::clear);
         self.view = crate::view::no_view(&self.mesh);
         self.calls = Caller::new();
+        self.passage.reboot();
         self.users.iter_mut().for_each(|user| user.next = None);
         self.journeys.iter_mut().for_each(|journeys| journeys.clear());
     }

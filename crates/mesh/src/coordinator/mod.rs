@@ -18,6 +18,7 @@ pub mod operations;
 mod placement;
 mod pool;
 mod progress;
+mod push;
 mod rollout;
 mod status;
 pub mod steps;
@@ -45,6 +46,7 @@ use operations::Running;
 use placement::{NodeResources, ServicePlacement};
 use pool::PoolState;
 use progress::NodeProgress;
+use push::Pushing;
 use rollout::Rollouts;
 pub use status::Presence;
 use steps::Log;
@@ -79,6 +81,8 @@ pub struct Coordinator {
     sightings: Diary<Sighting>,
     /// Timer that publishes the instance view.
     publishing: Option<Timer>,
+    /// The view that callers have meanwhile, while the latest is pushed to their proxies.
+    pushing: Option<Pushing>,
     /// Load boards; `None`: no report has come.
     boards: Option<Box<Collecting>>,
     /// Rollouts; `None`: there was none yet.
@@ -143,6 +147,7 @@ impl Coordinator {
             history: Vec::new(),
             sightings: Diary::default(),
             publishing: None,
+            pushing: None,
             boards: None,
             rollouts: None,
             cordons: Cordons::default(),
@@ -201,6 +206,7 @@ impl Coordinator {
                 Tick::Resend(node) => self.resend(node as usize, cx),
                 Tick::Watch => self.watch(cx),
                 Tick::Publish => self.publish(cx),
+                Tick::Pushed => self.pushed(cx),
                 Tick::Figures => self.ask_figures(cx),
                 Tick::Uncordon(node) => self.uncordon_if_due(node, cx),
                 Tick::Pool(pool) => self.look_at_pool(pool as usize, cx),
@@ -221,6 +227,8 @@ impl Coordinator {
                 | Tick::Sample
                 | Tick::Scale(_)
                 | Tick::Demand(_)
+                | Tick::Worked(_)
+                | Tick::Passed(_)
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },
         }
@@ -235,7 +243,7 @@ impl Coordinator {
             *self = Coordinator::new(self.mesh.clone());
         }
         self.epoch = epoch;
-        self.publishing = None;
+        (self.publishing, self.pushing) = (None, None);
         if let Some(rollouts) = &mut self.rollouts {
             rollouts.reboot();
         }
@@ -418,7 +426,7 @@ impl Coordinator {
 
     /// Publishes the view after a short delay, together with further changes until then.
     fn publish_soon(&mut self, cx: &mut MeshCx<'_>) {
-        if self.publishing.is_none() && self.has_news(&self.canaries()) {
+        if self.publishing.is_none() && self.pushing.is_none() && self.has_news(&self.canaries()) {
             let wait = self.mesh.control.debounce.max(Span::from_nanos(1));
             self.publishing = Some(cx.arm(cx.now() + wait, Tick::Publish));
         }
@@ -456,8 +464,15 @@ impl Coordinator {
         if !self.has_news(&canaries) {
             return;
         }
-        let view = Msg::InstanceView(self.endpoints.publish(&canaries, &self.settings).clone());
-        self.tell_callers(&view, cx);
+        let before = self.endpoints.view().clone();
+        let view = self.endpoints.publish(&canaries, &self.settings).clone();
+        let delay = self.push_delay();
+        if delay.is_zero() {
+            self.tell_callers(&Msg::InstanceView(view), cx);
+        } else {
+            self.pushing = Some(Pushing(before));
+            cx.arm(cx.now() + delay, Tick::Pushed);
+        }
     }
 
     /// A node reports the load of its instances.
@@ -491,8 +506,9 @@ impl Coordinator {
     }
 
     fn send_view_if_older(&self, to: ActorId, has: u64, cx: &mut MeshCx<'_>) {
-        if has < self.endpoints.view().version {
-            cx.send(to, Msg::InstanceView(self.endpoints.view().clone()));
+        let view = self.pushing.as_ref().map_or(self.endpoints.view(), |Pushing(before)| before);
+        if has < view.version {
+            cx.send(to, Msg::InstanceView(view.clone()));
         }
     }
 }

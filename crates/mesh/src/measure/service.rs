@@ -6,6 +6,7 @@ use super::histogram::Histogram;
 use super::{Failure, Failures};
 use crate::edge::Edges;
 use crate::policy::PolicyCounts;
+use crate::station::ProxyUse;
 
 /// Wait of a user of a closed load for the end of a request, and the requests of its load meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,8 @@ pub struct ServiceMetrics {
     pub caches: CacheCounts,
     /// Messages that its scripts have published; `None`: none.
     pub queue: Option<Box<QueueCounts>>,
+    /// Figures of the proxies of its instances, or of those of nodes for its requests and calls.
+    pub proxy: ProxyUse,
 }
 
 /// Look-ups in caches.
@@ -150,6 +153,7 @@ impl Default for ServiceMetrics {
             blocks: BlockCounts::default(),
             caches: CacheCounts::default(),
             queue: None,
+            proxy: ProxyUse::default(),
         }
     }
 }
@@ -172,6 +176,7 @@ impl ServiceMetrics {
         self.blocks.merge(&other.blocks);
         self.caches.hits = self.caches.hits.saturating_add(other.caches.hits);
         self.caches.misses = self.caches.misses.saturating_add(other.caches.misses);
+        self.proxy.merge(&other.proxy);
         if let Some(queue) = &other.queue {
             self.queue.get_or_insert_default().merge(queue);
         }

@@ -48,6 +48,14 @@ pub enum Balancer {
         /// Time between two rounds of the board.
         refresh: Span,
     },
+    /// A random one for each connection, which carries one request at a time; requests follow the connection that was
+    /// used last.
+    Connection {
+        /// Time after which an idle connection is closed. (Go's `http.DefaultTransport`: 90 s.)
+        idle: Span,
+        /// Idle connections that a caller keeps to a service. (Go's `MaxIdleConns`: 100.)
+        max_idle: u32,
+    },
 }
 
 impl Balancer {
@@ -94,6 +102,9 @@ pub enum Choices {
 
 /// Maximum number of instances that a caller draws before it chooses, unless it considers all.
 pub const CHOICES_MAX: u32 = 64;
+
+/// Most idle connections of a caller to a service.
+pub const IDLE_MAX: u32 = 100_000;
 
 impl Default for Balancer {
     /// Envoy's default.

@@ -16,6 +16,7 @@ pub mod setting;
 mod sizes;
 mod slow_start;
 mod targeting;
+mod technology;
 
 use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ use crate::program::Program;
 use crate::serving::ServingPolicies;
 use crate::serving::priority::Priority;
 
-pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
+pub use balancer::{Balancer, CHOICES_MAX, Choices, IDLE_MAX, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use nodes::{DisruptionBudget, Drain, NodePool};
@@ -41,6 +42,7 @@ pub use setting::{Setting, Settings};
 pub use sizes::{SizedWork, Sizes};
 pub use slow_start::SlowStart;
 pub use targeting::{MixStage, Targeting};
+pub use technology::{DataPlane, ProxyStation, Push, Technology};
 
 pub(crate) use targeting::drawn;
 
@@ -108,6 +110,8 @@ pub struct Mesh {
     pub call_rules: Vec<CallRules>,
     /// Groups of nodes of which as many are in service as instances need; the others are always.
     pub pools: Vec<NodePool>,
+    /// Its proxies, if it has a technology whose proxies take time; `None`: calls pass none.
+    pub data_plane: Option<Box<DataPlane>>,
 }
 
 impl Mesh {

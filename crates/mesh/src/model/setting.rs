@@ -9,7 +9,9 @@ use std::sync::{Arc, Weak};
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, CHOICES_MAX, Choices, MAGLEV_MAX, Mesh, Part, RETRIES_MAX, RING_MAX, Selection, Service};
+use super::{
+    Balancer, CHOICES_MAX, Choices, IDLE_MAX, MAGLEV_MAX, Mesh, Part, RETRIES_MAX, RING_MAX, Selection, Service,
+};
 use super::{ServiceId, SlowStart, ZoneRouting};
 use crate::policy::breaker::Breaker;
 use crate::policy::budget::WindowBudget;
@@ -255,6 +257,7 @@ fn is_balancer(balancer: &Balancer) -> bool {
         Balancer::RingHash { min_size, max_size, .. } => (1..=RING_MAX).contains(max_size) && min_size <= max_size,
         Balancer::Maglev { table_size, .. } => (2..=MAGLEV_MAX).contains(table_size) && is_prime(*table_size),
         Balancer::LeastLoaded { choices: Choices::All, refresh } => !refresh.is_zero(),
+        Balancer::Connection { max_idle, .. } => (1..=IDLE_MAX).contains(max_idle),
         Balancer::LeastLoaded { choices: Choices::Replaced(n) | Choices::Distinct(n), refresh } => {
             (1..=CHOICES_MAX).contains(n) && !refresh.is_zero()
         }

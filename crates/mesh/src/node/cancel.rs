@@ -49,7 +49,7 @@ impl Cancellable {
 }
 
 impl Cancel {
-    fn of(request: &Request) -> Self {
+    pub(crate) fn of(request: &Request) -> Self {
         Cancel { call: request.call, attempt: request.attempt, incarnation: request.incarnation }
     }
 }
@@ -65,7 +65,7 @@ impl Node {
     /// Drops a request.
     pub(super) fn cancel(&mut self, from: ActorId, it: &Cancel, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        let Some(key) = work.cancellable.find(from, it) else { return };
+        let Some(key) = work.cancellable.find(from, it) else { return work.stations.cancel(from, it) };
         let Some(Task { request, arrived, place, .. }) = work.tasks.get(key) else { return };
         let (service, ordinal, arrived, place) = (request.service, request.ordinal, *arrived, *place);
         let now = cx.now();

@@ -5,6 +5,7 @@
 //! - [`work`]: requests and the scripts that they run.
 //! - `cancel`: requests that their callers do not need any more.
 //! - `late`: replies to calls that were given up.
+//! - `passing`: requests at the proxies of a mesh technology.
 //! - `leave`: the node leaves without losing a request.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
@@ -17,6 +18,7 @@ mod figures;
 pub mod hosting;
 mod late;
 mod leave;
+mod passing;
 mod places;
 mod processor;
 mod queues;
@@ -145,7 +147,7 @@ impl Node {
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
-            Event::Message { from, msg: Msg::Request(request) } => self.request(from, request, cx),
+            Event::Message { from, msg: Msg::Request(request) } => self.arrives(from, request, cx),
             Event::Message { msg: Msg::Reply(reply), .. } => self.reply(reply, cx),
             Event::Message { from, msg } => self.take_control(from, msg, cx),
             Event::Timer(Tick::Processor) => self.work_done(cx),
@@ -153,6 +155,7 @@ impl Node {
             Event::Timer(tick) => self.take_tick(tick, cx),
         }
         self.count_copies();
+        self.pass_out(cx);
         // Whatever it was: once for all that has begun and ended by it.
         if let Some(work) = &mut self.work {
             work.processor.settle(cx);
@@ -198,9 +201,10 @@ impl Node {
             Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
             Tick::Send { call, attempt } => {
                 if let Some(work) = &mut self.work {
-                    work.calls.send_late(call, attempt, cx);
+                    work.calls.send_late(call, attempt, &self.mesh, cx);
                 }
             }
+            Tick::Passed(pass) => self.passed(pass, cx),
             Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
             Tick::Call(call, tick) => {
                 self.with_calls(cx, |calls, mesh, view, cx| calls.tick((call, tick), mesh, view, cx));
@@ -219,6 +223,8 @@ impl Node {
             | Tick::Uncordon(_)
             | Tick::Pool(_)
             | Tick::Provisioned(_)
+            | Tick::Worked(_)
+            | Tick::Pushed
             | Tick::Frame(_)
             | Tick::Processor => {
                 unreachable!("a node arms no such timer, or `on` has handled it")

@@ -33,6 +33,7 @@ use super::work::FrameKey;
 use crate::actors::MeshCx;
 use crate::message::Tick;
 use crate::model::ServiceId;
+use crate::station::PassKey;
 
 /// An instance: its service, and its number on the node.
 type Place = (ServiceId, u32);
@@ -83,10 +84,19 @@ struct Running {
     /// The pool's `attained` when it is done. First, as this is the order of ends; then the order of coming.
     finish: u128,
     ticket: u64,
-    frame: FrameKey,
+    runner: Runner,
     owner: Owner,
     span: Span,
     began: Time,
+}
+
+/// What a core works for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Runner {
+    /// A script of a request.
+    Script(FrameKey),
+    /// A request at a proxy.
+    Pass(PassKey),
 }
 
 /// Owner of a piece of work: the service, and the index of a place of its node.
@@ -104,7 +114,7 @@ const MILLI: u64 = 1000;
 /// A piece of work that has ended: well, or because its request was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Done {
-    pub(super) frame: FrameKey,
+    pub(super) runner: Runner,
     pub(super) owner: Owner,
     /// Start time.
     pub(super) began: Time,
@@ -136,8 +146,26 @@ impl Processor {
         limit: Option<f64>,
         cx: &mut MeshCx<'_>,
     ) {
-        self.advance(cx.worked());
         let place = limit.map(|_| (owner.service, ordinal));
+        self.begin_at(Runner::Script(frame), span, owner, (place, limit), cx);
+    }
+
+    /// A worker of a proxy begins to compute for `span`.
+    pub(super) fn begin_pass(&mut self, pass: PassKey, span: Span, cx: &mut MeshCx<'_>) {
+        // No service and no place: a proxy's work is counted by itself.
+        let nobody = Owner { service: ServiceId(u16::MAX), place: u32::MAX };
+        self.begin_at(Runner::Pass(pass), span, nobody, (None, None), cx);
+    }
+
+    fn begin_at(
+        &mut self,
+        runner: Runner,
+        span: Span,
+        owner: Owner,
+        (place, limit): (Option<Place>, Option<f64>),
+        cx: &mut MeshCx<'_>,
+    ) {
+        self.advance(cx.worked());
         let at = match self.pools.binary_search_by_key(&place, |pool| pool.place) {
             Ok(at) => at,
             Err(at) => {
@@ -156,7 +184,7 @@ impl Processor {
             (pool.attained, pool.rate) = (0, UNIT);
         }
         let finish = pool.attained.saturating_add(u128::from(span.nanos()) * UNIT);
-        pool.members.push(Reverse(Running { finish, ticket, frame, owner, span, began: cx.now() }));
+        pool.members.push(Reverse(Running { finish, ticket, runner, owner, span, began: cx.now() }));
         if self.running * MILLI <= self.cores && pool.members.len() as u64 * MILLI <= pool.limit {
             cx.work(span, Tick::Processor);
         } else {
@@ -175,9 +203,9 @@ impl Processor {
         }
         let heads = self.pools.iter().enumerate().filter_map(|(at, pool)| Some((pool.done()?, at)));
         let (_, at) = heads.min()?;
-        let Reverse(Running { frame, owner, span, began, .. }) = self.pools[at].members.pop()?;
+        let Reverse(Running { runner, owner, span, began, .. }) = self.pools[at].members.pop()?;
         self.removed(1);
-        Some(Done { frame, owner, began, worked: span })
+        Some(Done { runner, owner, began, worked: span })
     }
 
     /// Removes the work that is cut off.
@@ -187,7 +215,7 @@ impl Processor {
         for pool in &mut self.pools {
             let attained = pool.attained;
             pool.members.retain(|Reverse(running)| {
-                let stays = !is_cut(running.frame);
+                let stays = !matches!(running.runner, Runner::Script(frame) if is_cut(frame));
                 if !stays {
                     cut.push(running.so_far(attained));
                 }
@@ -198,9 +226,11 @@ impl Processor {
         cut
     }
 
-    /// Work done for the requests that still run, as of the last change of anything here.
+    /// Work done for the requests of instances that still run, as of the last change of anything here.
     pub(super) fn in_progress(&self) -> impl Iterator<Item = Done> + '_ {
-        self.pools.iter().flat_map(|pool| pool.members.iter().map(|Reverse(running)| running.so_far(pool.attained)))
+        let all = self.pools.iter().flat_map(|pool| pool.members.iter().map(move |it| (it, pool.attained)));
+        all.filter(|(Reverse(running), _)| matches!(running.runner, Runner::Script(_)))
+            .map(|(Reverse(running), attained)| running.so_far(attained))
     }
 
     /// Shares out the cores if the running requests have changed, and arms the wake for the first that will be done.
@@ -325,6 +355,6 @@ impl Running {
     fn so_far(&self, attained: u128) -> Done {
         let missing = self.finish.saturating_sub(attained).div_ceil(UNIT);
         let worked = self.span - Span::from_nanos(u64::try_from(missing).unwrap_or(u64::MAX));
-        Done { frame: self.frame, owner: self.owner, began: self.began, worked }
+        Done { runner: self.runner, owner: self.owner, began: self.began, worked }
     }
 }

@@ -10,7 +10,7 @@ use slotmap::{Key, new_key_type};
 use super::cancel::Cancellable;
 use super::hosting::HostedServices;
 use super::late::Late;
-use super::processor::{Done, Owner, Processor};
+use super::processor::{Done, Owner, Processor, Runner};
 use super::queues::{self, QueuedMessage};
 use super::{Node, detached};
 use crate::actors::MeshCx;
@@ -25,6 +25,7 @@ use crate::model::{Mesh, ServiceId};
 use crate::path::{Hop, Path};
 use crate::request_id::Draw;
 use crate::slots::Slots;
+use crate::station::Stations;
 
 new_key_type! {
     /// Names a request at a node.
@@ -45,6 +46,8 @@ pub(super) struct Work {
     pub(super) calls: Caller<FrameKey>,
     pub(super) late: Late,
     pub(super) cancellable: Cancellable,
+    /// The proxies of the node and of its instances.
+    pub(super) stations: Stations,
 }
 
 /// A request that waits or is being worked on.
@@ -102,6 +105,7 @@ impl Work {
             calls: Caller::new(),
             late: Late::default(),
             cancellable: Cancellable::new(mesh),
+            stations: Stations::default(),
         }
     }
 
@@ -255,8 +259,13 @@ impl Node {
     /// Handles a wake: the scripts whose work is done continue.
     pub(super) fn work_done(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(done) = self.work.as_mut().and_then(|work| work.processor.next_done(cx)) {
-            self.count_work(done, cx.now());
-            self.run(done.frame, cx);
+            match done.runner {
+                Runner::Script(frame) => {
+                    self.count_work(done, cx.now());
+                    self.run(frame, cx);
+                }
+                Runner::Pass(pass) => self.pass_worked(pass, cx),
+            }
         }
     }
 
@@ -265,8 +274,9 @@ impl Node {
         let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) else { return };
         hosted.worked(&done, now);
         if self.mesh.service(done.owner.service).is_sampled()
+            && let Runner::Script(frame) = done.runner
             && let Some(work) = &self.work
-            && let Some(task) = work.frames.get(done.frame).and_then(|frame| work.tasks.get(frame.task))
+            && let Some(task) = work.frames.get(frame).and_then(|frame| work.tasks.get(frame.task))
         {
             hosted.gauge_work(task.request.ordinal, done.worked);
         }

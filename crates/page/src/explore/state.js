@@ -6,7 +6,7 @@ const asked = new URLSearchParams(location.hash.slice(1));
 /** Nanoseconds. */
 const SECOND = 1e9;
 const LEAST_EXTENT = 1000;
-const KIND_WORDS = { queue: 'waiting for a slot', work: 'work', cores: 'waiting for a core', sleep: 'sleep', network: 'on the way', retry: 'pause before a retry', breaker: 'waiting at the circuit breaker', pool: 'waiting for a connection', activator: 'waiting for an instance', below: 'waits for its calls' };
+const KIND_WORDS = { queue: 'waiting for a slot', work: 'work', cores: 'waiting for a core', sleep: 'sleep', network: 'on the way', retry: 'pause before a retry', breaker: 'waiting at the circuit breaker', pool: 'waiting for a connection', activator: 'waiting for an instance', proxy: 'at proxies', below: 'waits for its calls' };
 
 let run = null;
 let view = null;

@@ -2,7 +2,7 @@
 
 use meshsim_actor::{ActorId, Fate, MessageId, Time};
 use meshsim_mesh::RequestId;
-use meshsim_mesh::mark::{self, TryEnded};
+use meshsim_mesh::mark::{self, Passed, TryEnded};
 use meshsim_mesh::message::{Msg, Request, Tick};
 use meshsim_mesh::model::ServiceId;
 
@@ -71,7 +71,7 @@ impl Owners {
                     | Tick::Hanging(_)
                     | Tick::Visible(_)
                     | Tick::Send { .. } => current.map_or(Of::Traffic, Of::Request),
-                    Tick::Arrival | Tick::Processor => Of::Traffic,
+                    Tick::Arrival | Tick::Processor | Tick::Worked(_) | Tick::Passed(_) => Of::Traffic,
                     _ => Of::Control,
                 };
                 life.timers.insert(timer, of);
@@ -206,7 +206,8 @@ impl Owners {
                 of(Some(owner), Of::Traffic)
             }
             mark::TRY_ENDED => self.try_ended(actor, subject, value),
-            mark::HELD | mark::POOLED | mark::ACTIVATING => self.waits(actor),
+            mark::HELD | mark::POOLED | mark::ACTIVATING | mark::PASSING => self.waits(actor),
+            mark::PASSED => self.passed(actor, subject, Passed::from_value(value)),
             mark::QUEUED => self.task(actor, subject),
             mark::SLOT => {
                 let known = self.task(actor, subject);
@@ -319,6 +320,17 @@ impl Owners {
     /// An attempt waits at its caller: it is of what the actor does now.
     fn waits(&mut self, actor: ActorId) -> Known {
         of(self.open.actor(actor).current, Of::Traffic)
+    }
+
+    /// A request has passed the proxies of its node, which now takes it in.
+    fn passed(&mut self, node: ActorId, key: u64, passed: Passed) -> Known {
+        let caller = ActorId(passed.caller.into());
+        let call = self.open.lives.get(caller).and_then(|life| life.calls.numbered(key, passed.call)).copied();
+        // The caller has given it up, or is another with the same low bits.
+        let Some(Call { owner, callee: Some(callee), .. }) = call else { return TRAFFIC };
+        let ask = Ask { owner: Owner { attempt: passed.attempt, ..owner }, key, number: passed.call, callee };
+        self.open.actor(node).input = Some(ask);
+        ask.known()
     }
 
     /// A block of a script is a task of the same request.

@@ -6,6 +6,7 @@ use meshsim_mesh::autoscale::Standing;
 use meshsim_mesh::criterion::{self, Count};
 use meshsim_mesh::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
+use meshsim_mesh::station::ProxyUse;
 use meshsim_mesh::{ActorResults, Mesh};
 
 use super::{Traffic, sum};
@@ -26,6 +27,8 @@ pub struct Measured {
     pub tallies: Vec<Vec<Tally>>,
     /// For each load, the journeys of its users, if they make some.
     pub journeys: Vec<Option<JourneyCounts>>,
+    /// For each load, the figures of its proxy, if it has one.
+    pub load_proxies: Vec<Option<ProxyUse>>,
     /// For each service, over all nodes.
     pub served: Vec<ServiceMetrics>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
@@ -77,6 +80,7 @@ impl Measured {
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
             journeys: vec![None; mesh.loads.len()],
+            load_proxies: vec![None; mesh.loads.len()],
             served: vec![ServiceMetrics::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             manual: None,
@@ -95,7 +99,7 @@ impl Measured {
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
                 Some(found @ ActorResults::Node { .. }) => measured.add_former(actor, found, mesh),
-                Some(ActorResults::Client { tallies, courses, counts, gaps, journeys }) => {
+                Some(ActorResults::Client { tallies, courses, counts, gaps, journeys, proxy }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Vec<Count>> = criteria
@@ -109,6 +113,7 @@ impl Measured {
                     }
                     measured.tallies[load] = tallies;
                     measured.journeys[load] = journeys.map(|journeys| *journeys);
+                    measured.load_proxies[load] = proxy.map(|used| *used);
                     measured.courses.of_load(load, courses, mesh, now);
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
@@ -136,7 +141,7 @@ impl Measured {
             return;
         };
         self.courses.of_node(actor, courses, comings, mesh, self.now);
-        let worked = sum(served.iter().map(|(_, served)| served.work_ns));
+        let worked = sum(served.iter().map(|(_, served)| served.work_ns.saturating_add(served.proxy.work_ns)));
         self.worked_ns[node] = self.worked_ns[node].saturating_add(worked);
         for ((index, piece), count) in counts {
             // Of another process: it may name any.

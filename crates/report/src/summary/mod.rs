@@ -3,6 +3,7 @@
 mod autoscale;
 mod measured;
 mod operations;
+mod proxies;
 mod requests;
 mod rollout;
 mod services;
@@ -16,6 +17,7 @@ pub use self::autoscale::{AutoscalerSummary, DecisionSummary};
 pub use self::measured::Measured;
 pub(crate) use self::operations::operations;
 pub use self::operations::{OperationSummary, StepSummary, Values};
+pub use self::proxies::{MeshSummary, ProxySummary};
 pub use self::requests::{FailureCounts, JourneySummary, LoadSummary, Requests, TargetSummary};
 pub(crate) use self::requests::{per_second, planned_time, requests};
 pub use self::rollout::{CheckSummary, MeasurementSummary, RolloutEntry, RolloutSummary};
@@ -71,6 +73,9 @@ pub struct Summary {
     /// Calls by edge of the call graph: the edges that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
+    /// Technology of the mesh, and what its proxies took; `null` if the file names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshSummary>,
     /// Autoscalers, in the order of the services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub autoscalers: Vec<AutoscalerSummary>,
@@ -121,6 +126,7 @@ impl Summary {
             nodes: services::nodes(experiment, measured),
             generators: generator::generators(experiment, measured),
             calls: services::calls(experiment, measured),
+            mesh: MeshSummary::new(experiment, measured, &values),
             autoscalers: autoscale::autoscalers(experiment, measured),
             real_work: RealWork::new(&experiment.mesh, &measured.real_work),
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),

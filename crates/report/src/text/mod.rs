@@ -9,6 +9,7 @@ mod generators;
 mod messages;
 mod operations;
 mod policies;
+mod proxies;
 mod requests;
 mod rollout;
 mod services;
@@ -65,6 +66,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
     let mut out = String::new();
     let of_services = services::span_in_words(summary);
     let of_nodes = format!("cores that were busy, on average, {of_services}");
+    let proxies_of = summary.mesh.as_ref().map_or_else(String::new, |mesh| format!("of {}", mesh.technology));
     for (title, beside, body) in [
         ("Operations", "", operations::operations(summary, paint)),
         ("Rollouts", "", rollout::rollouts(summary, paint)),
@@ -77,6 +79,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
         ("Busiest services", &of_services, services::services(summary, paint)),
         ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
+        ("Proxies", &*proxies_of, proxies::proxies(summary, paint)),
         ("Async blocks", "of scripts, not waited for", services::blocks(summary, paint)),
         ("Caches", "of scripts", services::caches(summary, paint)),
         ("Queues", "of messages", services::queues(summary, paint)),

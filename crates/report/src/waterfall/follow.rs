@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::{ActorId, Fate, MessageId, Time};
 use meshsim_mesh::RequestId;
-use meshsim_mesh::mark::{self, TryEnded};
+use meshsim_mesh::mark::{self, Passed, TryEnded};
 use meshsim_mesh::message::{Msg, Request, Tick};
 use meshsim_mesh::model::ServiceId;
 use meshsim_trace::{Entry, Record};
@@ -40,6 +40,8 @@ pub struct Follower {
     held: BTreeMap<(ActorId, u64, u64), Time>,
     /// Attempts that wait for a connection, by caller, its number for the call, and attempt.
     pooled: BTreeMap<(ActorId, u64, u64), Time>,
+    /// Attempts at the proxies of their callers, by caller, its number for the call, and attempt.
+    passing: BTreeMap<(ActorId, u64, u64), Time>,
     /// Messages in flight.
     messages: BTreeMap<MessageId, Message>,
     /// The last input of each actor.
@@ -101,6 +103,7 @@ impl Follower {
             Entry::Deliver(id) => {
                 let input = self.messages.get(id).copied();
                 self.actors.entry(actor).or_default().input = input;
+                self.came(input, record.at);
             }
             Entry::Send { seq, msg, .. } => self.sent(record, MessageId { from: actor, seq: *seq }, msg),
             Entry::Fate(id, Fate::Lost(_)) => _ = self.messages.remove(id),
@@ -136,6 +139,30 @@ impl Follower {
         }
     }
 
+    /// A request has come to the node of its instance.
+    fn came(&mut self, input: Option<Message>, at: Time) {
+        let Some(Message::Request { root, call, attempt, .. }) = input else { return };
+        let call = self.live.get_mut(&root).and_then(|live| live.waterfall.calls.get_mut(call));
+        let tries = call.into_iter().flat_map(|call| call.tries.iter_mut().rev());
+        if let Some(it) = tries.into_iter().find(|it| it.attempt == attempt) {
+            it.came.get_or_insert(at);
+        }
+    }
+
+    /// A request has passed the proxies of its node, which now takes it in.
+    fn passed(&mut self, key: u64, passed: Passed, node: ActorId) {
+        let Some((root, call)) = self.call(key, passed.call) else { return };
+        let of = self.live.get(&root).and_then(|live| live.waterfall.calls.get(call));
+        let instance = of.and_then(|of| {
+            let it = of.tries.iter().rev().find(|it| it.attempt == passed.attempt)?;
+            Some((of.callee?.0, it.to?.1))
+        });
+        if let Some((service, ordinal)) = instance {
+            let input = Message::Request { key, root, call, attempt: passed.attempt, service, ordinal };
+            self.actors.entry(node).or_default().input = Some(input);
+        }
+    }
+
     /// The call with this key to which its caller gave this number.
     fn call(&mut self, key: u64, number: u64) -> Option<(u64, usize)> {
         let known = self.calls.get_mut(&key)?;
@@ -150,6 +177,7 @@ impl Follower {
         let attempt = (record.actor, mark::short(request.call), u64::from(request.attempt));
         let activated = self.activated.remove(&attempt);
         let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
+        let passing = self.passing.remove(&attempt);
         let Some(live) = self.live.get_mut(&root) else { return };
         let call = &mut live.waterfall.calls[call];
         call.callee = Some((request.service, request.endpoint));
@@ -160,7 +188,9 @@ impl Follower {
                 activated,
                 held,
                 pooled,
+                passing,
                 sent: record.at,
+                came: None,
                 to: Some((*to, request.ordinal)),
                 ended: None,
                 failure: None,
@@ -178,6 +208,8 @@ impl Follower {
             mark::HELD => _ = self.held.insert((actor, subject, value), at),
             mark::ACTIVATING => _ = self.activated.insert((actor, subject, value), at),
             mark::POOLED => _ = self.pooled.insert((actor, subject, value), at),
+            mark::PASSING => _ = self.passing.insert((actor, subject, value), at),
+            mark::PASSED => self.passed(subject, Passed::from_value(value), actor),
             mark::QUEUED => {
                 let queue = self.queue(actor, value);
                 if let Some((root, hop)) = self.hop(subject, at, actor)
@@ -234,6 +266,7 @@ impl Follower {
         let attempt = (actor, ended.call, u64::from(ended.attempt));
         let activated = self.activated.remove(&attempt);
         let (held, pooled) = (self.held.remove(&attempt), self.pooled.remove(&attempt));
+        let passing = self.passing.remove(&attempt);
         let live = self.live.get_mut(&root)?;
         let Waterfall { calls, hops, .. } = &mut live.waterfall;
         let call = calls.get_mut(index)?;
@@ -246,7 +279,9 @@ impl Follower {
                 activated,
                 held,
                 pooled,
+                passing,
                 sent: at,
+                came: None,
                 to: None,
                 ended: None,
                 failure: None,

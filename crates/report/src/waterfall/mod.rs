@@ -70,8 +70,12 @@ pub struct Try {
     pub held: Option<Time>,
     /// Time from which it waited for a connection to its instance, if it did.
     pub pooled: Option<Time>,
+    /// Time from which it was at the proxy of its caller, if it has one.
+    pub passing: Option<Time>,
     /// Time of the send, also if there was no instance to send to.
     pub sent: Time,
+    /// Time at which it came to the node of its instance, and to the proxies there.
+    pub came: Option<Time>,
     /// The node and the number of the instance that it was sent to.
     pub to: Option<(ActorId, u32)>,
     /// End time for its caller.

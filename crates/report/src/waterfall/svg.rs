@@ -20,12 +20,12 @@ const TOP: f64 = 64.0;
 /// The colours of the kinds of time are those of the report.
 const STYLE: &str = "\
 .grid{stroke:#edf0f3}.queue{fill:#e3a512}.work{fill:#2f7fbf}.cores{fill:#7a5ea8}.sleep{fill:#86b6da}.network{fill:#b4bcc5}\
-.retry{fill:#343a42}.activator{fill:#3a9b8f}.pool{fill:#c98bdb}.breaker{fill:#8f5a9e}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
+.retry{fill:#343a42}.activator{fill:#3a9b8f}.proxy{fill:#a8743a}.pool{fill:#c98bdb}.breaker{fill:#8f5a9e}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
 @media(prefers-color-scheme:dark){.grid{stroke:#22272d}.queue{fill:#f3dc83}.work{fill:#4f9bd6}.cores{fill:#b79fe0}\
-.sleep{fill:#35658c}.network{fill:#69747f}.retry{fill:#fff}.activator{fill:#7fd1c5}.pool{fill:#e3b8ee}.breaker{fill:#b98ac6}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
+.sleep{fill:#35658c}.network{fill:#69747f}.retry{fill:#fff}.activator{fill:#7fd1c5}.proxy{fill:#d8a86f}.pool{fill:#e3b8ee}.breaker{fill:#b98ac6}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
 .below{fill:#323941}}";
 
-const KEY: [(&str, &str); 11] = [
+const KEY: [(&str, &str); 12] = [
     ("queue", "waiting for a slot"),
     ("work", "work"),
     ("cores", "waiting for a core"),
@@ -35,6 +35,7 @@ const KEY: [(&str, &str); 11] = [
     ("activator", "waiting for an instance"),
     ("breaker", "breaker"),
     ("pool", "connection"),
+    ("proxy", "proxies"),
     ("abandoned", "given up"),
     ("below", "calls below"),
 ];
@@ -83,9 +84,9 @@ pub fn svg(of: &Waterfall, mesh: &Mesh) -> String {
         out += &text(16.0, y + ROW + 15.0, "mut", &format!("{folded} more tries are not drawn"));
     }
     let mut x = 16.0;
-    // Few services have a limit of connections, a breaker, or no instance.
-    let is_shown =
-        |class: &str| !matches!(class, "pool" | "breaker" | "activator") || out.contains(&format!("class=\"{class}\""));
+    // Few services have a limit of connections, a breaker, no instance, or proxies.
+    let is_rare = |class: &str| matches!(class, "pool" | "breaker" | "activator" | "proxy");
+    let is_shown = |class: &str| !is_rare(class) || out.contains(&format!("class=\"{class}\""));
     let key: Vec<_> = KEY.into_iter().filter(|(class, _)| is_shown(class)).collect();
     let gap = 40.0 - 12.0 * (key.len() as f64 - 8.0);
     for (class, what) in key {

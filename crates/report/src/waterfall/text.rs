@@ -21,7 +21,7 @@ const BAR: usize = 34;
 const LABEL: usize = 31;
 
 /// Character of each kind in a bar.
-const MARKS: [(char, &str); 12] = [
+const MARKS: [(char, &str); 13] = [
     ('░', "waiting for a slot"),
     ('█', "work"),
     ('▓', "waiting for a core"),
@@ -31,6 +31,7 @@ const MARKS: [(char, &str); 12] = [
     ('○', "waiting at a breaker"),
     ('◦', "waiting for a connection"),
     ('◌', "waiting for an instance"),
+    ('=', "at proxies"),
     ('×', "given up"),
     ('.', "calls below"),
     ('?', "not known"),
@@ -95,6 +96,7 @@ impl Kind {
             Kind::Breaker => "breaker",
             Kind::Pool => "pool",
             Kind::Activator => "activator",
+            Kind::Proxy => "proxy",
             Kind::Abandoned(failure) => match failure {
                 Failure::Timeout => "timeout",
                 other => other.as_str(),
@@ -118,6 +120,7 @@ impl Kind {
             Kind::Breaker => format!("waiting at the circuit breaker of {name}"),
             Kind::Pool => format!("waiting for a connection to {name}"),
             Kind::Activator => format!("waiting for an instance of {name}"),
+            Kind::Proxy => format!("proxies on the way to {name}"),
             Kind::Abandoned(Failure::Timeout) => format!("timeouts of {name}"),
             Kind::Abandoned(Failure::Lost) => format!("tries of {name} lost with a node"),
             Kind::Abandoned(_) => format!("failed tries of {name}"),
@@ -138,6 +141,7 @@ impl Kind {
             Kind::Breaker => '○',
             Kind::Pool => '◦',
             Kind::Activator => '◌',
+            Kind::Proxy => '=',
             Kind::Abandoned(_) => '×',
             Kind::Below => '.',
             Kind::Client | Kind::Unknown => '?',
@@ -280,10 +284,11 @@ pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
     text
 }
 
-/// Meaning of the marks in the bars, in lines of 80 columns.
-pub fn legend(paint: Paint) -> String {
+/// Meaning of the marks in the bars, in lines of 80 columns, for the requests of this mesh.
+pub fn legend(mesh: &Mesh, paint: Paint) -> String {
     let mut lines = vec![String::new()];
-    for (mark, what) in MARKS {
+    let has_proxies = mesh.data_plane.as_ref().is_some_and(|plane| plane.proxy.is_some());
+    for (mark, what) in MARKS.into_iter().filter(|(mark, _)| has_proxies || *mark != Kind::Proxy.mark()) {
         let entry = format!("{mark} {what}");
         let last = lines.last_mut().expect("there is always one");
         if last.is_empty() {

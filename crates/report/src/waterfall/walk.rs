@@ -42,6 +42,8 @@ pub enum Kind {
     Pool,
     /// Waiting for the service to have a ready instance.
     Activator,
+    /// At the proxies on its way: waiting for a worker, and being worked on.
+    Proxy,
     /// An attempt that was given up, from its send on.
     Abandoned(Failure),
     /// The client sent it later than it was due.
@@ -84,7 +86,7 @@ impl Try {
 
     /// The time at which it had an instance to go to.
     fn chosen(&self) -> Time {
-        self.held.or(self.pooled).unwrap_or(self.sent)
+        self.held.or(self.pooled).or(self.passing).unwrap_or(self.sent)
     }
 }
 
@@ -122,8 +124,10 @@ impl<'a> Walk<'a> {
         for it in call.tries.iter().filter(|it| it.ended.is_some() || call.ended.is_none()) {
             self.until(it.ready(), limit, Kind::Retry, service, None);
             self.until(it.chosen(), limit, Kind::Activator, service, None);
-            self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Breaker, service, None);
-            self.until(it.sent, limit, Kind::Pool, service, None);
+            let passing = it.passing.unwrap_or(it.sent);
+            self.until(it.pooled.unwrap_or(passing), limit, Kind::Breaker, service, None);
+            self.until(passing, limit, Kind::Pool, service, None);
+            self.until(it.sent, limit, Kind::Proxy, service, None);
             self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));
         }
         self.until(call.ended.unwrap_or(limit), limit, Kind::Unknown, service, None);
@@ -133,7 +137,9 @@ impl<'a> Walk<'a> {
         let service = self.of.calls[call].callee.map(|(service, _)| service);
         match (it.answer, it.failure) {
             (Some(hop), _) => {
-                self.until(self.of.hops[hop].arrived, limit, Kind::Network, service, None);
+                let arrived = self.of.hops[hop].arrived;
+                self.until(it.came.unwrap_or(arrived).min(arrived), limit, Kind::Network, service, None);
+                self.until(arrived, limit, Kind::Proxy, service, None);
                 self.hop(hop, limit);
                 self.until(limit, limit, Kind::Network, service, None);
             }

@@ -111,6 +111,7 @@ mod tests {
             counts: vec![],
             gaps: vec![],
             journeys: None,
+            proxy: None,
         };
         let bytes = written(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);

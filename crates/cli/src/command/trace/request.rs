@@ -107,7 +107,7 @@ impl Args {
         }
         let paint = screen.paint();
         let drawn: Vec<String> = found.iter().map(|of| text::waterfall(of, mesh, paint)).collect();
-        screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(paint))).map(|()| Exit::Success)
+        screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(mesh, paint))).map(|()| Exit::Success)
     }
 
     /// Reason why there is no request to show.
