@@ -25,9 +25,11 @@ enum Kind {
     ScaleOften,
     Redeploy,
     Set,
+    /// A node is drained for a while.
+    Drain,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Extend,
     Kind::ExtendToNone,
     Kind::ExtendTwice,
@@ -37,6 +39,7 @@ const KINDS: [Kind; 9] = [
     Kind::ScaleOften,
     Kind::Redeploy,
     Kind::Set,
+    Kind::Drain,
 ];
 
 /// Operations, as items of a file's list.
@@ -48,6 +51,10 @@ pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
         let index = rng.below(services.len() as u32) as usize;
         let at = between(1.0, HEALED_S - 10.0, rng);
         let kind = *one_of(&kinds, rng);
+        if kind == Kind::Drain {
+            operations.push(drain(at, topology, rng));
+            continue;
+        }
         add(kind, at, &mut services[index], &mut operations, rng);
     }
     // A service that a deploy names is not deployed at the start by itself.
@@ -99,7 +106,7 @@ fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<Str
             let to = one_of(&["random", "round_robin", "least_request"], rng);
             operations.push(format!("{{ at: {}, set: services.{name}.balancer, to: {to} }}", millis(at)));
         }
-        Kind::Set => operations.push(extend(at, service, rng)),
+        Kind::Set | Kind::Drain => operations.push(extend(at, service, rng)),
     }
 }
 
@@ -119,6 +126,15 @@ fn extend(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
         _ => "away",
     };
     format!("{{ {head}, rate: {}, rounding: {rounding} }}", one_of(&[0.2, 0.3, 0.5, 1.0, 1.5], rng))
+}
+
+/// The drain of one node. It is over before the faults are.
+fn drain(at: f64, topology: &Topology, rng: &mut Rng) -> String {
+    let node = one_of(&topology.nodes, rng);
+    let (length, every) = (millis(between(1.0, HEALED_S - at, rng)), millis(between(0.3, 3.0, rng)));
+    let timeout =
+        if rng.chance(0.5) { format!(", timeout: {}", millis(between(0.5, 10.0, rng))) } else { String::new() };
+    format!("{{ at: {}, drain: {node}, for: {length}, every: {every}{timeout} }}", millis(at))
 }
 
 fn update(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {

@@ -49,11 +49,12 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         let script = calls.map_or_else(|| "[ work: 2ms ]".into(), |to| format!("[ work: 1ms, call: {to} ]"));
         text += &format!(
             "  {name}: {{ instances: {instances}, capacity: {}, queue: {}, cpu: {CPU}, start_delay: {}, drain_delay: {}, \
-             endpoints: {{ get: {{ script: {script} }} }} }}\n",
+             {}endpoints: {{ get: {{ script: {script} }} }} }}\n",
             whole(1, 4, rng),
             whole(0, 3, rng),
             millis(if rng.chance(0.5) { 0.0 } else { between(0.1, 2.0, rng) }),
             millis(between(0.1, 1.5, rng)),
+            budget(rng),
         );
         facts.push(ServiceFacts { name: name.into(), instances, version: 1, takes_balancer: true });
     }
@@ -68,4 +69,14 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         loads.push("users".into());
     }
     (text, Topology { nodes, loads, services: facts })
+}
+
+/// A disruption budget, for three services of ten.
+fn budget(rng: &mut Rng) -> String {
+    match rng.below(10) {
+        0 => "disruption_budget: { max_unavailable: 1 }, ".into(),
+        1 => "disruption_budget: { min_available: 50% }, ".into(),
+        2 => "disruption_budget: { max_unavailable: 0 }, ".into(),
+        _ => String::new(),
+    }
 }
