@@ -84,7 +84,8 @@ pub fn svg(of: &Waterfall, mesh: &Mesh) -> String {
     }
     let mut x = 16.0;
     // Few services have a limit of connections, a breaker, or proxies.
-    let is_shown = |class: &str| !matches!(class, "pool" | "breaker" | "proxy") || out.contains(&format!("class=\"{class}\""));
+    let is_shown =
+        |class: &str| !matches!(class, "pool" | "breaker" | "proxy") || out.contains(&format!("class=\"{class}\""));
     let key: Vec<_> = KEY.into_iter().filter(|(class, _)| is_shown(class)).collect();
     let gap = 40.0 - 12.0 * (key.len() as f64 - 8.0);
     for (class, what) in key {
