@@ -40,7 +40,8 @@ impl Preset {
         }
         if technology != Technology::None {
             // TCP, then TLS 1.3: a round trip each (RFC 8446, 2).
-            let set_up = it.set_up.unwrap_or_else(|| Span::from_secs_f64(4.0 * file.network.latency.mean_secs()));
+            let round_trips = || Span::from_secs_f64(4.0 * file.network.latency.mean_secs());
+            let set_up = it.set_up.map_or_else(round_trips, |it| it.value);
             // Envoy closes an idle connection after an hour (`idle_timeout`).
             let idle = Some(Span::from_secs(3600));
             preset.connections = Some(Connections { max: 1_000_000, set_up, idle });
@@ -84,6 +85,14 @@ pub(super) fn look(file: &File, reporter: &mut Reporter) {
                 .help("leave it out, or name a technology with proxies, as in `technology: sidecar-envoy`");
         }
     }
+    let of_meshes = [("set_up", it.set_up), ("push_per_proxy", it.push_per_proxy)];
+    for (key, it) in of_meshes.into_iter().filter(|_| technology == Technology::None) {
+        if let Some(it) = it {
+            reporter
+                .report(it.place, format!("`none` is no mesh, and has no `{key}`"))
+                .help("leave it out, or name a technology, as in `technology: sidecar-envoy`");
+        }
+    }
     if let Some(waypoint) = it.waypoint.as_ref().filter(|_| technology != Technology::AmbientWaypoint) {
         reporter
             .report(waypoint.place, format!("`{}` has no waypoints", technology.name()))
@@ -109,7 +118,7 @@ fn changed(plane: &mut DataPlane, it: &MeshInFull) {
     plane.has_load_proxies = it.load_proxies.value;
     plane.handshake = it.handshake.as_ref().map_or(plane.handshake, |it| it.value);
     plane.push.base = it.push.unwrap_or(plane.push.base);
-    plane.push.per_proxy = it.push_per_proxy.unwrap_or(plane.push.per_proxy);
+    plane.push.per_proxy = it.push_per_proxy.map_or(plane.push.per_proxy, |it| it.value);
 }
 
 /// Processor time of a request at a proxy: exponential, which fits Istio's harness best (see `examples/choose`).
