@@ -142,8 +142,8 @@ fn published(technology: Technology) -> Preset {
     };
     // Istio, "Performance and Scalability", 1.24, at 1,000 requests/s of 1 KB: a sidecar with two worker threads takes
     // 0.20 vCPU and 60 MB, a waypoint with two 0.25 vCPU and 60 MB, ztunnel 0.06 vCPU and 12 MB. The processor times
-    // alone explain the p90 that the same page adds (sidecars 0.63 ms, ambient 0.16 ms, with a waypoint 0.40 ms), so there
-    // is no latency besides.
+    // alone come to the p90 that the same page adds, or somewhat more (sidecars 0.63 ms, ambient 0.16 ms, with a
+    // waypoint 0.40 ms), so there is no latency besides.
     let envoy = ProxyStation {
         workers: 2,
         work: work(200),
@@ -158,9 +158,9 @@ fn published(technology: Technology) -> Preset {
     let linkerd = ProxyStation { workers: 1, work: work(90), memory: 26 * MB, ..envoy.clone() };
     // Go's `http.DefaultTransport`.
     let connection = Balancer::Connection { idle: Span::from_secs(90), max_idle: 100 };
-    // Istio's `HTTPRetry`: two retries of what was not served (`connect-failure,refused-stream,unavailable,cancelled,503`),
-    // on another host in up to five draws, 25 ms base, without a budget (`maxRetries` is 2^32 - 1); no timeout, no outlier
-    // detection, `minHealthPercent` 0.
+    // Istio's `HTTPRetry`: two retries of what was not served
+    // (`connect-failure,refused-stream,unavailable,cancelled,503`), on another host in up to five draws, 25 ms base,
+    // without a budget (`maxRetries` is 2^32 - 1); no timeout, no outlier detection, `minHealthPercent` 0.
     let istio_retry = RetryRules {
         retry: Retry { budget: None, ..Retry::default() },
         retry_on: Some([Failure::Refused, Failure::Lost, Failure::NoInstance].into_iter().collect()),
@@ -224,8 +224,8 @@ fn published(technology: Technology) -> Preset {
             retry: Some(istio_retry),
             ..without
         },
-        // gRPC with xDS: round robin, no retries unless the route has them. It has no proxy; the library's own processor
-        // time is part of the script's work.
+        // gRPC with xDS: round robin, no retries unless the route has them. It has no proxy; the library's own
+        // processor time is part of the script's work.
         Technology::Proxyless => Preset {
             plane: Some(DataPlane { push: Push { base: Span::ZERO, per_proxy: istiod }, ..plane }),
             balancer: Balancer::RoundRobin,
@@ -273,8 +273,8 @@ impl Asked {
     }
 }
 
-/// True if the technology can do this: Istio's, Linkerd's and gRPC's documentation. Another balancer than the file's counts
-/// as not done.
+/// True if the technology can do this: Istio's, Linkerd's and gRPC's documentation. Another balancer than the file's
+/// counts as not done.
 fn can(technology: Technology, asked: Asked, balancer: Option<&Balancer>) -> bool {
     use Technology as T;
     match asked {
