@@ -2,8 +2,8 @@
 //!
 //! A request passes a proxy in two parts. It waits, first come, first served, for a worker, which takes processor time
 //! for it; then it is under way for the time that costs no processor. On a node the processor time comes from its
-//! cores, beside that of the instances (`node/passing.rs`); the machine of a load has a core for each worker
-//! ([`Passage`]).
+//! cores, beside that of the instances (`node/passing.rs`); the machine of a load has a core for each
+//! worker (`Passage`).
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,7 +1,7 @@
 //! One experiment under each mesh technology, with the same seeds.
 //!
 //! Each technology brings its own proxies and defaults; what the file says holds under all. The runs are those of
-//! [`pairs`](crate::pairs).
+//! [`pairs`].
 
 use std::path::PathBuf;
 

@@ -128,8 +128,8 @@ impl Args {
         Ok(Exit::Success)
     }
 
-    /// The experiment under a technology. The figures of the file's `mesh` hold for the technology that it names; whether
-    /// loads have proxies holds for all that have some.
+    /// The experiment under a technology. The figures of the file's `mesh` hold for the technology that it names;
+    /// whether loads have proxies holds for all that have some.
     fn under(&self, technology: Technology, base: &Experiment) -> Result<Experiment, Error> {
         let own = base.mesh.data_plane.as_deref();
         if own.is_some_and(|plane| plane.technology == technology) {

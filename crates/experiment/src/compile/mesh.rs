@@ -40,7 +40,8 @@ impl Preset {
         }
         if technology != Technology::None {
             // TCP, then TLS 1.3: a round trip each (RFC 8446, 2).
-            let set_up = it.set_up.unwrap_or_else(|| Span::from_secs_f64(4.0 * file.network.latency.mean_secs()));
+            let round_trips = || Span::from_secs_f64(4.0 * file.network.latency.mean_secs());
+            let set_up = it.set_up.map_or_else(round_trips, |it| it.value);
             // Envoy closes an idle connection after an hour (`idle_timeout`).
             let idle = Some(Span::from_secs(3600));
             preset.connections = Some(Connections { max: 1_000_000, set_up, idle });
@@ -84,6 +85,14 @@ pub(super) fn look(file: &File, reporter: &mut Reporter) {
                 .help("leave it out, or name a technology with proxies, as in `technology: sidecar-envoy`");
         }
     }
+    let of_meshes = [("set_up", it.set_up), ("push_per_proxy", it.push_per_proxy)];
+    for (key, it) in of_meshes.into_iter().filter(|_| technology == Technology::None) {
+        if let Some(it) = it {
+            reporter
+                .report(it.place, format!("`none` is no mesh, and has no `{key}`"))
+                .help("leave it out, or name a technology, as in `technology: sidecar-envoy`");
+        }
+    }
     if let Some(waypoint) = it.waypoint.as_ref().filter(|_| technology != Technology::AmbientWaypoint) {
         reporter
             .report(waypoint.place, format!("`{}` has no waypoints", technology.name()))
@@ -109,7 +118,7 @@ fn changed(plane: &mut DataPlane, it: &MeshInFull) {
     plane.has_load_proxies = it.load_proxies.value;
     plane.handshake = it.handshake.as_ref().map_or(plane.handshake, |it| it.value);
     plane.push.base = it.push.unwrap_or(plane.push.base);
-    plane.push.per_proxy = it.push_per_proxy.unwrap_or(plane.push.per_proxy);
+    plane.push.per_proxy = it.push_per_proxy.map_or(plane.push.per_proxy, |it| it.value);
 }
 
 /// Processor time of a request at a proxy: exponential, which fits Istio's harness best (see `examples/choose`).
@@ -133,8 +142,8 @@ fn published(technology: Technology) -> Preset {
     };
     // Istio, "Performance and Scalability", 1.24, at 1,000 requests/s of 1 KB: a sidecar with two worker threads takes
     // 0.20 vCPU and 60 MB, a waypoint with two 0.25 vCPU and 60 MB, ztunnel 0.06 vCPU and 12 MB. The processor times
-    // alone explain the p90 that the same page adds (sidecars 0.63 ms, ambient 0.16 ms, with a waypoint 0.40 ms), so there
-    // is no latency besides.
+    // alone come to the p90 that the same page adds, or somewhat more (sidecars 0.63 ms, ambient 0.16 ms, with a
+    // waypoint 0.40 ms), so there is no latency besides.
     let envoy = ProxyStation {
         workers: 2,
         work: work(200),
@@ -149,9 +158,9 @@ fn published(technology: Technology) -> Preset {
     let linkerd = ProxyStation { workers: 1, work: work(90), memory: 26 * MB, ..envoy.clone() };
     // Go's `http.DefaultTransport`.
     let connection = Balancer::Connection { idle: Span::from_secs(90), max_idle: 100 };
-    // Istio's `HTTPRetry`: two retries of what was not served (`connect-failure,refused-stream,unavailable,cancelled,503`),
-    // on another host in up to five draws, 25 ms base, without a budget (`maxRetries` is 2^32 - 1); no timeout, no outlier
-    // detection, `minHealthPercent` 0.
+    // Istio's `HTTPRetry`: two retries of what was not served
+    // (`connect-failure,refused-stream,unavailable,cancelled,503`), on another host in up to five draws, 25 ms base,
+    // without a budget (`maxRetries` is 2^32 - 1); no timeout, no outlier detection, `minHealthPercent` 0.
     let istio_retry = RetryRules {
         retry: Retry { budget: None, ..Retry::default() },
         retry_on: Some([Failure::Refused, Failure::Lost, Failure::NoInstance].into_iter().collect()),
@@ -215,8 +224,8 @@ fn published(technology: Technology) -> Preset {
             retry: Some(istio_retry),
             ..without
         },
-        // gRPC with xDS: round robin, no retries unless the route has them. It has no proxy; the library's own processor
-        // time is part of the script's work.
+        // gRPC with xDS: round robin, no retries unless the route has them. It has no proxy; the library's own
+        // processor time is part of the script's work.
         Technology::Proxyless => Preset {
             plane: Some(DataPlane { push: Push { base: Span::ZERO, per_proxy: istiod }, ..plane }),
             balancer: Balancer::RoundRobin,
@@ -264,8 +273,8 @@ impl Asked {
     }
 }
 
-/// True if the technology can do this: Istio's, Linkerd's and gRPC's documentation. Another balancer than the file's counts
-/// as not done.
+/// True if the technology can do this: Istio's, Linkerd's and gRPC's documentation. Another balancer than the file's
+/// counts as not done.
 fn can(technology: Technology, asked: Asked, balancer: Option<&Balancer>) -> bool {
     use Technology as T;
     match asked {

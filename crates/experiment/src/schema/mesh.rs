@@ -12,7 +12,7 @@ use crate::values::{ByteSize, Whole};
 section! {
     /// The technology of the mesh, with figures of your own instead of the published ones.
     struct MeshInFull in "`mesh`" {
-        /// Whose proxies and defaults they are.
+        /// The technology whose proxies and defaults hold, as in `sidecar-envoy`.
         required technology: At<Technology>;
         /// Requests that one proxy works on at once [default: the technology's].
         optional workers: At<Whole<1, 10_000>>;
@@ -29,13 +29,13 @@ section! {
         /// The loads have proxies, too; otherwise they call from outside the mesh.
         or load_proxies: At<bool> = "false";
         /// Time to open a connection to an instance [default: two round trips over `network.latency`].
-        optional set_up: Span;
+        optional set_up: At<Span>;
         /// Processor time of the caller's proxy for a new connection [default: the technology's].
         optional handshake: At<Span>;
         /// Time until proxies have a new instance view, besides `control.debounce` [default: the technology's].
         optional push: Span;
         /// The same for each proxy of the mesh [default: the technology's].
-        optional push_per_proxy: Span;
+        optional push_per_proxy: At<Span>;
     }
 }
 

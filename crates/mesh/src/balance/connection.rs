@@ -49,7 +49,7 @@ mod tests {
     use crate::balance::tests::instances;
 
     #[test]
-    fn requests_follow_their_connection_until_it_is_idle_for_too_long_or_its_instance_is_gone() {
+    fn requests_follow_a_connection_until_it_or_its_instance_is_gone() {
         let (four, mut kept) = (instances(4), Kept::default());
         let (most, at) = (Span::from_secs(90), |secs| Time::ZERO + Span::from_secs(secs));
         assert_eq!(kept.pick(&four, most, at(0)), None, "none is open");
