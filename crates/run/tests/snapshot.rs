@@ -97,6 +97,7 @@ fn a_run_continued_from_snapshots_has_the_output_of_one_without() {
         // The largest example runs for less, and those with few requests for longer.
         let length = match name.as_str() {
             "cold-start" | "scale-down" => 5 * SECS,
+            "drain" => 15,
             _ if experiment.mesh.services.len() > 100 => 3,
             _ => SECS,
         };
