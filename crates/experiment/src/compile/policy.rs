@@ -169,10 +169,12 @@ pub(super) fn changed(
     names: &Names<'_>,
     reporter: &mut Reporter,
 ) -> Option<Setting> {
+    // What `none` leaves out is as it is where the file says nothing.
+    let (timeout, retries, rules) = names.preset.attempts(it, reporter);
     Some(match key {
-        "timeout" => Setting::Timeout(Some(it.timeout?.0)),
-        "retries" => Setting::Retries(Some(it.retries?.0 as u32)),
-        "retry" => Setting::Retry(Some(retry_rules(it.retry.as_ref()?, reporter))),
+        "timeout" => Setting::Timeout(Some(timeout)),
+        "retries" => Setting::Retries(Some(retries)),
+        "retry" => Setting::Retry(Some(rules)),
         "hedge" => Setting::Hedge(Some(it.hedge.as_ref().map(hedged))),
         "fallback" => Setting::Fallback(Some(match &it.fallback {
             Some(fallback) => Some(fallen_back(fallback, names, reporter)?),
