@@ -36,7 +36,7 @@ fn every_operation_of_the_format_can_be_said() {
     let written = it.mesh.operations.iter().zip(&it.operation_lines).filter(|(_, line)| line.is_some());
     let said: Vec<_> = items("operations").iter().flat_map(|text| it.operation(text).unwrap()).collect();
     // A drain is one for each of the seven services.
-    assert_eq!(said.len(), 21);
+    assert_eq!(said.len(), 22);
     for ((written, _), said) in written.zip(&said) {
         assert_eq!(said.at, Time::ZERO);
         assert_eq!(
