@@ -146,3 +146,28 @@ fn a_run_with_a_late_node_repeats_from_its_seed() {
     };
     assert_eq!(state(), state());
 }
+
+#[test]
+fn a_node_that_was_taken_for_dead_is_asked_again_for_the_instances_that_it_has() {
+    // The second node is cut off, and declared dead. When it is heard of again, it hears nothing for a while: neither that
+    // its instance of `a` goes nor that it comes again. A snapshot then asks for what it has, so nothing changes there.
+    let text = "
+duration: 60s
+nodes: [ { name: node, count: 2 } ]
+services:
+  a: { instances: 2, endpoints: { get: {} } }
+  b: { instances: 1, endpoints: { get: {} } }
+operations:
+  - { at: 0s, deploy: [ a, b ] }
+  - { at: 10s, scale: b, by: 1.01, times: 70, every: 100ms }
+  - { at: 10s, undeploy: a }
+  - { at: 12s, deploy: a }
+faults:
+  - { at: 5s, for: 4s, partition: [ [ coordinator ], [ node-1 ] ], hold: false }
+  - { at: 5s, for: 20s, one_way: { from: coordinator, to: node-1 }, hold: false }
+";
+    let played = meshsim_tests::play(meshsim_tests::parse(text));
+    let coordinator = played.sim.coordinator();
+    assert_eq!([coordinator.placed_on(0), coordinator.placed_on(1)], [2, 1]);
+    assert_eq!(coordinator.ready(ServiceId(0)), 2, "callers know both instances of `a`");
+}

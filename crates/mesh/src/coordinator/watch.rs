@@ -78,6 +78,8 @@ impl Coordinator {
             self.sighted(*node, if has_left { Seen::Left } else { Seen::Dead }, cx);
             self.machines.set_alive(*node, false);
             self.endpoints.node_failed(self.mesh.node_actor(*node));
+            // What it reported is forgotten: if it is back without a new life, it is asked for all of it.
+            self.members[*node].report = 0;
             self.stop_waiting_for(*node, cx);
         }
         self.repair_placed_on(nodes, cx);
