@@ -1,8 +1,8 @@
 //! Nodes that are drained: nothing more is placed on them, and their instances are evicted.
 //!
-//! An eviction takes an instance away and places another one elsewhere at the same time, as in Kubernetes: it is not
-//! waited for the other one. The [disruption budget](crate::model::DisruptionBudget) of the service says how many
-//! instances may be missing meanwhile; what it does not allow is tried again at the next turn.
+//! An eviction takes an instance away and places another one elsewhere at the same time, as in Kubernetes: the old one
+//! does not wait until the new one is ready. The [disruption budget](crate::model::DisruptionBudget) of the service says
+//! how many instances may be missing meanwhile; what it does not allow is tried again at the next turn.
 
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ impl Coordinator {
         let so_far = history.drain.get_or_insert_default();
         *so_far = DrainHistory { evicted: so_far.evicted + count, left, refused: so_far.refused + u32::from(left > 0) };
         let is_late = drain.timeout.is_some_and(|timeout| now.since(history.began) >= timeout);
-        // A cordon that has ended lets instances come back, which are not to be evicted again.
+        // When the cordon has ended, new instances may come to the node. They are not evicted.
         let is_over = is_late || !self.cordons.has(node);
         let outcome = match left {
             0 => Some(OperationOutcome::Reached),

@@ -97,7 +97,7 @@ impl Coordinator {
             return self.shrink_pool(at, pool, cx);
         }
         let state = &mut self.pools[at];
-        // Whoever is needed elsewhere is not needed less here.
+        // While instances have no room, no node counts as unneeded.
         state.0.iter_mut().for_each(|it| {
             if let Standing::Serves(since) = it {
                 *since = None;
