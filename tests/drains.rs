@@ -193,6 +193,15 @@ fn a_node_that_is_not_needed_for_long_enough_is_drained_and_goes() {
 }
 
 #[test]
+fn a_node_in_reserve_stays_there_when_a_drain_of_it_is_over() {
+    let played = pooled("{ at: 5s, drain: pool-3, for: 10s }, { at: 12s, extend: web, to: 5, rate: 1 }", "");
+    assert_eq!(placed(&played), [2, 2, 1, 0]);
+    let all = seen(&played);
+    assert!(all.contains(&(15.0, 3, Seen::Uncordoned)), "{all:?}");
+    assert!(all.contains(&(50.0, 1, Seen::Added)), "nodes are ordered, as the one in reserve takes nothing: {all:?}");
+}
+
+#[test]
 fn a_pool_does_not_order_nodes_for_instances_that_fit_on_none() {
     let text = "
 duration: 120s

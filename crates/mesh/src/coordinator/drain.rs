@@ -1,8 +1,8 @@
 //! Nodes that are drained: nothing more is placed on them, and their instances are evicted.
 //!
 //! An eviction takes an instance away and places another one elsewhere at the same time, as in Kubernetes: the old one
-//! does not wait until the new one is ready. The [disruption budget](crate::model::DisruptionBudget) of the service says
-//! how many instances may be missing meanwhile; what it does not allow is tried again at the next turn.
+//! does not wait until the new one is ready. The [disruption budget](crate::model::DisruptionBudget) of the service
+//! says how many instances may be missing meanwhile; what it does not allow is tried again at the next turn.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::operations::Running;
+use super::steps::share_of;
 use crate::actors::MeshCx;
 use crate::diary::Seen;
 use crate::measure::{DrainHistory, OperationKind, OperationOutcome};
@@ -45,7 +45,7 @@ impl Coordinator {
             return;
         }
         if self.cordons.0.insert(drain.node, Cordon { until, is_drained: false }).is_none() {
-            self.machines.set_closed(node, true);
+            self.open_or_close(node);
             self.sighted(node, Seen::Cordoned, cx);
         }
         if until < Time::NEVER {
@@ -82,17 +82,19 @@ impl Coordinator {
     /// Instances may be placed on a node again.
     pub(super) fn uncordon(&mut self, node: usize, cx: &mut MeshCx<'_>) {
         if self.cordons.0.remove(&(node as u32)).is_some() {
-            self.machines.set_closed(node, false);
+            self.open_or_close(node);
             self.sighted(node, Seen::Uncordoned, cx);
         }
     }
 
+    /// Nothing more is placed on a node that is cordoned or in reserve. Whatever changes one of the two calls this.
+    pub(super) fn open_or_close(&mut self, node: usize) {
+        self.machines.set_closed(node, self.cordons.has(node) || self.is_in_reserve(node));
+    }
+
     /// The instances of a service that are to be on a node.
     pub(super) fn share_on(&self, service: ServiceId, node: usize) -> Share {
-        let placed = &self.services[service.index()].placed;
-        placed
-            .binary_search_by_key(&(node as u32), |(n, _)| *n)
-            .map_or_else(|_| Share::new(), |at| placed[at].1.clone())
+        share_of(&self.services[service.index()].placed, node)
     }
 
     /// Evicts the instances of a service from a node, as many as its budget allows now.
@@ -122,15 +124,9 @@ impl Coordinator {
             0 => Some(OperationOutcome::Reached),
             left => is_over.then_some(OperationOutcome::Stuck { residual: -f64::from(left) }),
         };
-        let next = outcome.is_none().then(|| now + every);
-        self.running[index] = Running { steps, next, ..running };
-        match (outcome, next) {
-            (Some(outcome), _) => {
-                self.history[running.history].outcome = outcome;
-                self.look_whether_drained(node, cx);
-            }
-            (None, Some(next)) => drop(cx.arm(next, Tick::Iterate(index as u32))),
-            (None, None) => unreachable!("a drain that has not ended is turned again"),
+        self.turned(index, steps, outcome, every, cx);
+        if outcome.is_some() {
+            self.look_whether_drained(node, cx);
         }
     }
 

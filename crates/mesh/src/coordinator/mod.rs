@@ -44,7 +44,7 @@ use instance_registry::{CanaryShare, InstanceRegistry};
 pub use layout::Layout;
 use operations::Running;
 use placement::{NodeResources, ServicePlacement};
-use pool::PoolState;
+use pool::PoolNodes;
 use progress::NodeProgress;
 use push::Pushing;
 use rollout::Rollouts;
@@ -89,8 +89,7 @@ pub struct Coordinator {
     rollouts: Option<Box<Rollouts>>,
     /// Nodes on which nothing more is placed.
     cordons: Cordons,
-    /// In the order of [`Mesh::pools`].
-    pools: Vec<PoolState>,
+    pools: PoolNodes,
 }
 
 /// Desired state of one service.
@@ -151,7 +150,7 @@ impl Coordinator {
             boards: None,
             rollouts: None,
             cordons: Cordons::default(),
-            pools: mesh.pools.iter().map(PoolState::of).collect(),
+            pools: PoolNodes::new(&mesh),
             mesh,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Rng, Time};
+use meshsim_actor::{ActorId, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
@@ -198,12 +198,26 @@ impl Coordinator {
         if let Some(OperationOutcome::StepLimit { .. }) = outcome {
             operation::stop(&change, &mut self.services[service.index()].wanted);
         }
-        let next = outcome.is_none().then(|| cx.now() + every);
-        self.running[index] = Running { steps, next, ..running };
-        match (outcome, next) {
-            (Some(outcome), _) => self.history[running.history].outcome = outcome,
-            (None, Some(next)) => drop(cx.arm(next, Tick::Iterate(index as u32))),
-            (None, None) => unreachable!("what has not ended is turned again"),
+        self.turned(index, steps, outcome, every, cx);
+    }
+
+    /// Ends a running operation with its outcome, or turns it again after `every`.
+    pub(super) fn turned(
+        &mut self,
+        index: usize,
+        steps: u32,
+        outcome: Option<OperationOutcome>,
+        every: Span,
+        cx: &mut MeshCx<'_>,
+    ) {
+        let running = &mut self.running[index];
+        running.steps = steps;
+        running.next = outcome.is_none().then(|| cx.now() + every);
+        if let Some(outcome) = outcome {
+            self.history[running.history].outcome = outcome;
+        }
+        if let Some(next) = running.next {
+            cx.arm(next, Tick::Iterate(index as u32));
         }
     }
 
@@ -249,13 +263,16 @@ impl Coordinator {
 
     /// A node is back: places the unplaced instances of all services.
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
-        let short = |service: &usize| {
-            let state = &self.services[*service];
-            let staying = self.machines.staying(&state.placed);
-            staying.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
-        };
-        let short: Vec<usize> = (0..self.services.len()).filter(short).collect();
+        let short: Vec<usize> =
+            (0..self.services.len()).filter(|at| self.unplaced(ServiceId(*at as u16)) > 0).collect();
         self.repair(&short, cx);
+    }
+
+    /// Desired instances of a service that have no place on a node that stays.
+    pub(super) fn unplaced(&self, service: ServiceId) -> u32 {
+        let state = &self.services[service.index()];
+        let staying = self.machines.staying(&state.placed);
+        state.wanted.running().saturating_sub(staying.iter().map(|(_, share)| total(share)).sum())
     }
 
     pub(super) fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {

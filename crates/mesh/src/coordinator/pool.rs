@@ -11,6 +11,8 @@
 //!
 //! A node in reserve is a machine that runs, and on which nothing is placed.
 
+use std::collections::BTreeMap;
+
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -28,12 +30,12 @@ pub(super) const EVICTION_MAX: Span = Span::from_secs(120);
 /// Time between two tries of an eviction. (kubectl and the cluster autoscaler wait for 5 and 10 s.)
 const EVICTION_EVERY: Span = Span::from_secs(5);
 
-/// State of the nodes of a pool, in their order.
+/// State of each node that is in a pool, by its index.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct PoolState(Vec<Standing>);
+pub(super) struct PoolNodes(BTreeMap<u32, NodeState>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Standing {
+enum NodeState {
     Reserve,
     /// It will be in service at this time.
     Ordered(Time),
@@ -43,18 +45,27 @@ enum Standing {
     Goes(Time),
 }
 
-impl PoolState {
-    pub(super) fn of(pool: &NodePool) -> Self {
-        let standing = |at| if at < pool.min { Standing::Serves(None) } else { Standing::Reserve };
-        PoolState((0..pool.count).map(standing).collect())
+impl PoolNodes {
+    pub(super) fn new(mesh: &Mesh) -> Self {
+        let mut nodes = BTreeMap::new();
+        for pool in &mesh.pools {
+            nodes.extend(pool.nodes().map(|node| (node as u32, NodeState::Serves(None))));
+        }
+        nodes.extend(in_reserve(mesh).map(|node| (node as u32, NodeState::Reserve)));
+        PoolNodes(nodes)
     }
 
-    fn has(&self, is: impl Fn(&Standing) -> bool) -> bool {
-        self.0.iter().any(is)
+    fn get(&self, node: usize) -> Option<NodeState> {
+        self.0.get(&(node as u32)).copied()
     }
 
-    fn serving(&self) -> usize {
-        self.0.iter().filter(|it| matches!(it, Standing::Serves(_))).count()
+    fn set(&mut self, node: usize, state: NodeState) {
+        self.0.insert(node as u32, state);
+    }
+
+    /// The nodes of a pool whose state is such a one.
+    fn nodes(&self, pool: &NodePool, is: impl Fn(NodeState) -> bool) -> Vec<usize> {
+        pool.nodes().filter(|node| self.get(*node).is_some_and(&is)).collect()
     }
 }
 
@@ -66,11 +77,11 @@ pub(super) fn in_reserve(mesh: &Mesh) -> impl Iterator<Item = usize> + '_ {
 impl Coordinator {
     /// Plans the next looks at all pools, and waits for the nodes on the way.
     pub(super) fn begin_pools(&self, cx: &mut MeshCx<'_>) {
-        for (at, (pool, state)) in self.mesh.pools.iter().zip(&self.pools).enumerate() {
+        for (at, pool) in self.mesh.pools.iter().enumerate() {
             cx.arm(cx.now() + pool.scan, Tick::Pool(at as u32));
-            for (node, standing) in pool.nodes().zip(&state.0) {
-                if let Standing::Ordered(due) = standing {
-                    cx.arm((*due).max(cx.now()), Tick::Provisioned(node as u32));
+            for node in pool.nodes() {
+                if let Some(NodeState::Ordered(due)) = self.pools.get(node) {
+                    cx.arm(due.max(cx.now()), Tick::Provisioned(node as u32));
                 }
             }
         }
@@ -78,12 +89,7 @@ impl Coordinator {
 
     /// True if a node is in reserve, or on its way.
     pub(super) fn is_in_reserve(&self, node: usize) -> bool {
-        self.standing(node).is_some_and(|it| matches!(it, Standing::Reserve | Standing::Ordered(_)))
-    }
-
-    fn standing(&self, node: usize) -> Option<Standing> {
-        let all = self.mesh.pools.iter().zip(&self.pools);
-        all.filter_map(|(pool, state)| state.0.get(node.checked_sub(pool.first as usize)?).copied()).next()
+        matches!(self.pools.get(node), Some(NodeState::Reserve | NodeState::Ordered(_)))
     }
 
     /// Looks at a pool.
@@ -94,27 +100,24 @@ impl Coordinator {
         self.end_drains(pool, cx);
         let short = self.without_room();
         if short.is_empty() {
-            return self.shrink_pool(at, pool, cx);
+            self.shrink_pool(pool, cx);
+        } else {
+            self.grow_pool(pool, &short, cx);
         }
-        let state = &mut self.pools[at];
-        // While instances have no room, no node counts as unneeded.
-        state.0.iter_mut().for_each(|it| {
-            if let Standing::Serves(since) = it {
-                *since = None;
-            }
-        });
-        let on_the_way = state.0.iter().filter(|it| matches!(it, Standing::Ordered(_))).count();
-        let reserve = state.0.iter().filter(|it| **it == Standing::Reserve).count();
-        let cores = mesh.nodes[pool.first as usize].cores;
-        let needed = self.machines.nodes_for(&short, cores, reserve + on_the_way).saturating_sub(on_the_way);
+    }
+
+    /// Orders as many nodes as these instances need. While instances have no room, no node counts as unneeded.
+    fn grow_pool(&mut self, pool: &NodePool, short: &[(f64, u32)], cx: &mut MeshCx<'_>) {
+        for node in self.pools.nodes(pool, |it| matches!(it, NodeState::Serves(_))) {
+            self.pools.set(node, NodeState::Serves(None));
+        }
+        let on_the_way = self.pools.nodes(pool, |it| matches!(it, NodeState::Ordered(_))).len();
+        let reserve = self.pools.nodes(pool, |it| it == NodeState::Reserve);
+        let cores = self.mesh.nodes[pool.first as usize].cores;
+        let needed = self.machines.nodes_for(short, cores, reserve.len() + on_the_way).saturating_sub(on_the_way);
         let due = cx.now() + pool.delay;
-        let mut ordered = Vec::new();
-        let spare = pool.nodes().zip(&mut self.pools[at].0).filter(|(_, it)| **it == Standing::Reserve);
-        for (node, standing) in spare.take(needed) {
-            *standing = Standing::Ordered(due);
-            ordered.push(node);
-        }
-        for node in ordered {
+        for node in reserve.into_iter().take(needed) {
+            self.pools.set(node, NodeState::Ordered(due));
             self.sighted(node, Seen::Ordered, cx);
             cx.arm(due, Tick::Provisioned(node as u32));
         }
@@ -123,53 +126,42 @@ impl Coordinator {
     /// A node that was ordered is there.
     pub(super) fn provisioned(&mut self, node: usize, cx: &mut MeshCx<'_>) {
         let now = cx.now();
-        if self.stand(node, |it| matches!(it, Standing::Ordered(due) if due <= now), Standing::Serves(None)) {
-            self.machines.set_closed(node, false);
+        if matches!(self.pools.get(node), Some(NodeState::Ordered(due)) if due <= now) {
+            self.pools.set(node, NodeState::Serves(None));
+            self.open_or_close(node);
             self.sighted(node, Seen::Added, cx);
             self.repair_unplaced(cx);
         }
     }
 
-    /// Gives a node of a pool another standing, if it has one of these.
-    fn stand(&mut self, node: usize, is: impl Fn(Standing) -> bool, next: Standing) -> bool {
-        for (pool, state) in self.mesh.pools.iter().zip(&mut self.pools) {
-            if let Some(it) = node.checked_sub(pool.first as usize).and_then(|at| state.0.get_mut(at))
-                && is(*it)
-            {
-                *it = next;
-                return true;
-            }
-        }
-        false
-    }
-
     /// The instances that have no place: cores that one reserves, and their number.
     fn without_room(&self) -> Vec<(f64, u32)> {
-        let of = |(spec, state): (&crate::model::Service, &super::ServiceState)| {
-            let placed: u32 = self.machines.staying(&state.placed).iter().map(|(_, share)| total(share)).sum();
-            let missing = state.wanted.running().saturating_sub(placed);
-            (missing > 0).then_some((spec.cpu, missing))
+        let of = |at| {
+            let service = ServiceId(at as u16);
+            let missing = self.unplaced(service);
+            (missing > 0).then(|| (self.mesh.service(service).cpu, missing))
         };
-        self.mesh.services.iter().zip(&self.services).filter_map(of).collect()
+        (0..self.services.len()).filter_map(of).collect()
     }
 
     /// Marks the nodes that are not needed, and drains one that has not been needed for long enough.
-    fn shrink_pool(&mut self, at: usize, pool: &NodePool, cx: &mut MeshCx<'_>) {
+    fn shrink_pool(&mut self, pool: &NodePool, cx: &mut MeshCx<'_>) {
         let now = cx.now();
-        let is_busy = self.pools[at].has(|it| matches!(it, Standing::Ordered(_) | Standing::Goes(_)));
+        let serving = self.pools.nodes(pool, |it| matches!(it, NodeState::Serves(_)));
+        let changing = self.pools.nodes(pool, |it| matches!(it, NodeState::Ordered(_) | NodeState::Goes(_)));
+        let is_spare = serving.len() > pool.min as usize && changing.is_empty();
         let mut goes = None;
-        for node in pool.nodes() {
-            let Some(Standing::Serves(since)) = self.standing(node) else { continue };
-            let is_spare = self.pools[at].serving() > pool.min as usize && !is_busy;
+        for node in serving {
+            let Some(NodeState::Serves(since)) = self.pools.get(node) else { continue };
             let is_unneeded = is_spare && !self.cordons.has(node) && self.is_unneeded(node, pool.below);
             let since = is_unneeded.then(|| since.unwrap_or(now));
             if since.is_some_and(|since| now.since(since) >= pool.unneeded) && goes.is_none() {
                 goes = Some(node);
             }
-            self.stand(node, |_| true, Standing::Serves(since));
+            self.pools.set(node, NodeState::Serves(since));
         }
         if let Some(node) = goes {
-            self.stand(node, |_| true, Standing::Goes(now));
+            self.pools.set(node, NodeState::Goes(now));
             self.drain_unneeded(node, cx);
         }
     }
@@ -200,15 +192,15 @@ impl Coordinator {
     /// Nodes that are drained go, and those whose drain was given up stay.
     fn end_drains(&mut self, pool: &NodePool, cx: &mut MeshCx<'_>) {
         for node in pool.nodes() {
-            let Some(Standing::Goes(since)) = self.standing(node) else { continue };
+            let Some(NodeState::Goes(since)) = self.pools.get(node) else { continue };
             if self.machines.instances(node) == 0 {
+                self.pools.set(node, NodeState::Reserve);
+                self.open_or_close(node);
                 self.uncordon(node, cx);
-                self.machines.set_closed(node, true);
-                self.stand(node, |_| true, Standing::Reserve);
                 self.sighted(node, Seen::Removed, cx);
             } else if cx.now().since(since) > EVICTION_MAX && !self.is_draining(node) {
+                self.pools.set(node, NodeState::Serves(None));
                 self.uncordon(node, cx);
-                self.stand(node, |_| true, Standing::Serves(None));
             }
         }
     }

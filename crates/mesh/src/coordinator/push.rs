@@ -1,5 +1,5 @@
-//! Configuration on its way to proxies: a mesh technology needs time to push an instance view to them, the more the more
-//! proxies there are. Meanwhile callers have the view before, and further changes are collected.
+//! Configuration on its way to proxies: a mesh technology needs time to push an instance view to them, the more the
+//! more proxies there are. Meanwhile callers have the view before, and further changes are collected.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Rollouts of the coordinator: it advances them, decides their steps, and asks the nodes for their counts.
 //!
-//! The progress of a rollout is durable, as all that was decided. Counts of nodes are in memory: after a reboot they are
-//! asked for anew, and until then measurements are inconclusive.
+//! The progress of a rollout is durable, as all that was decided. Counts of nodes are in memory: after a reboot they
+//! are asked for anew, and until then measurements are inconclusive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

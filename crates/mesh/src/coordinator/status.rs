@@ -13,21 +13,21 @@ use crate::view::InstanceView;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
-    /// Its heartbeats arrive.
+    /// The heartbeats of the node arrive.
     Alive,
-    /// Its heartbeats were missing for too long.
+    /// The node missed heartbeats for too long.
     Dead,
-    /// It is to join later, and has not joined yet.
+    /// The node is to join later, and has not joined yet.
     Pending,
-    /// It leaves: its instances are placed on other nodes.
+    /// The node leaves: its instances are placed on other nodes.
     Leaving,
-    /// It has left after announcing it.
+    /// The node announced that it leaves, and has left.
     Left,
-    /// Its heartbeats arrive, but other nodes refuse connections with it: nothing is placed on it.
+    /// The heartbeats of the node arrive, but other nodes refuse connections with it: nothing is placed on it.
     Shunned,
-    /// It is drained: nothing more is placed on it, and its instances are evicted as their budgets allow.
+    /// The node is drained: nothing more is placed on it, and its instances are evicted as their budgets allow.
     Cordoned,
-    /// It is a node of a pool that is not needed now, or is on its way: nothing is placed on it.
+    /// The pool of the node does not need it now, or it is on its way: nothing is placed on it.
     Reserve,
 }
 

@@ -71,7 +71,7 @@ fn digest_of(before: u64, decision: &Decision, placed: &ServicePlacement) -> u64
     head.into_iter().chain(shares).fold(before, digest)
 }
 
-fn share_of(placed: &ServicePlacement, node: usize) -> Share {
+pub(super) fn share_of(placed: &ServicePlacement, node: usize) -> Share {
     placed.binary_search_by_key(&(node as u32), |(n, _)| *n).map_or_else(|_| Share::new(), |at| placed[at].1.clone())
 }
 
@@ -94,10 +94,9 @@ impl Coordinator {
         self.machines = machines;
         let state = &mut self.services[service.index()];
         (state.generation, state.step, state.placed) = (state.generation + 1, n, placed);
+        let unplaced = self.unplaced(service);
+        let state = &self.services[service.index()];
         let wanted = &state.wanted;
-        let staying = self.machines.staying(&state.placed);
-        let placed = staying.iter().map(|(_, share)| total(share)).sum::<u32>();
-
         let mut decision = Decision {
             n,
             epoch: self.epoch,
@@ -124,7 +123,7 @@ impl Coordinator {
             s: wanted.s,
             instances: wanted.instances,
             extra: wanted.extra(),
-            unplaced: wanted.running() - placed,
+            unplaced,
             c: wanted.c,
             v: wanted.v,
             v_mean: wanted.v_mean(),
