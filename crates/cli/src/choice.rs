@@ -7,7 +7,7 @@ use meshsim_report::wrap::wrapped;
 use meshsim_study::choose::{Candidate, Choice, LoadFigures};
 use meshsim_study::estimate::Estimate;
 
-use crate::study::shown;
+use crate::study::{markdown_text, shown};
 
 /// Sentences below each comparison.
 const CAVEATS: [&str; 3] = [
@@ -83,7 +83,7 @@ fn row(choice: &Choice, it: &Candidate, load: usize) -> Vec<String> {
     cells
 }
 
-/// What is to be known of a technology beside its figures.
+/// Notes on a technology: what it was compared with, and what the comparison leaves out.
 fn about(it: &Candidate) -> Vec<(Style, String)> {
     let mut lines = match it.validated {
         Some(source) => vec![(Style::Dim, format!("compared with {source}"))],
@@ -100,13 +100,15 @@ fn about(it: &Candidate) -> Vec<(Style, String)> {
 
 /// The same as Markdown.
 pub(crate) fn markdown(choice: &Choice) -> String {
-    let escape = |text: &str| text.replace('|', "\\|").replace('<', "&lt;");
     let mut out = String::new();
     let loads = choice.candidates.first().map_or(0, |it| it.loads.len());
     for load in 0..loads {
         let headings = headings(choice, load == 0);
-        out +=
-            &format!("Load **{}**\n\n| {} |\n", escape(&choice.candidates[0].loads[load].name), headings.join(" | "));
+        out += &format!(
+            "Load **{}**\n\n| {} |\n",
+            markdown_text(&choice.candidates[0].loads[load].name),
+            headings.join(" | ")
+        );
         out += &format!("| --- |{}\n", " ---: |".repeat(headings.len() - 1));
         for it in &choice.candidates {
             out += &format!("| {} |\n", row(choice, it, load).join(" | "));
@@ -114,7 +116,7 @@ pub(crate) fn markdown(choice: &Choice) -> String {
         out.push('\n');
     }
     for it in &choice.candidates {
-        let about: Vec<String> = about(it).into_iter().map(|(_, line)| escape(&line)).collect();
+        let about: Vec<String> = about(it).into_iter().map(|(_, line)| markdown_text(&line)).collect();
         out += &format!("- **{}**: {}\n", it.technology, about.join("; "));
     }
     out + &CAVEATS.map(|caveat| format!("\n{caveat}\n")).concat()

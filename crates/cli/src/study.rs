@@ -7,13 +7,15 @@ use meshsim_report::table::{Paint, Style, Table, TableCell};
 use meshsim_report::{number, percent, plural, rate};
 use meshsim_study::estimate::Estimate;
 use meshsim_study::limit::Limit;
-use meshsim_study::pairs::{Difference, FigurePairs, Pairs};
+use meshsim_study::pairs::{Difference, FigurePairs, Pairs, PairsError};
 use meshsim_study::plan::{Plan, PlanError};
 use meshsim_study::shards::SHARDS;
 use meshsim_study::store::StoreError;
 use meshsim_study::sweep::PointSummary;
 
-use crate::error::Error;
+use crate::error::{Error, Exit};
+use crate::runs::RUNS;
+use crate::screen::Screen;
 
 /// Points that are listed at most; all are in the folder's tables.
 const POINTS_MAX: usize = 40;
@@ -57,6 +59,20 @@ pub(crate) fn store_error(error: StoreError) -> Error {
             Error::WrongInput(text, "begin the sweep again in another directory".into())
         }
         StoreError::Busy(_) => Error::Study(text),
+    }
+}
+
+/// Ends a command whose comparison of configurations was interrupted, or failed.
+pub(crate) fn not_compared(error: PairsError, screen: &Screen) -> Result<Exit, Error> {
+    match error {
+        PairsError::Stopped => {
+            let kept = format!("interrupted: finished runs are kept in {RUNS}; the same command continues\n");
+            screen.remark(&kept);
+            Ok(Exit::Interrupted)
+        }
+        PairsError::Problems(problems) => Err(Error::Problems(problems)),
+        PairsError::Kept(error) => Err(store_error(error)),
+        other => Err(Error::Study(other.to_string())),
     }
 }
 
@@ -360,14 +376,21 @@ fn share_text(figure: &FigurePairs, index: usize) -> String {
 }
 
 /// Configurations side by side, as a table in Markdown.
+/// Text that Markdown shows as it is, also in a cell of a table.
+pub(crate) fn markdown_text(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('`', "'")
+}
+
 pub(crate) fn pairs_markdown(pairs: &Pairs, all: bool) -> String {
-    let escape = |text: &str| text.replace('|', "\\|").replace('<', "&lt;").replace('`', "'");
     let mut out = String::new();
     for (index, configuration) in pairs.configurations.iter().enumerate() {
         let (passed, runs) = (configuration.passed, configuration.runs);
-        out +=
-            &format!("- **{}** {}: SLOs hold in {passed} of {runs} runs\n", letter(index), escape(&configuration.name));
-        configuration.differences.iter().for_each(|it| out += &format!("  - {}\n", escape(it)));
+        out += &format!(
+            "- **{}** {}: SLOs hold in {passed} of {runs} runs\n",
+            letter(index),
+            markdown_text(&configuration.name)
+        );
+        configuration.differences.iter().for_each(|it| out += &format!("  - {}\n", markdown_text(it)));
     }
     let (mut heading, mut rule) = ("\n| figure | A |".to_owned(), "| --- | ---: |".to_owned());
     for index in 1..pairs.configurations.len() {
@@ -377,7 +400,7 @@ pub(crate) fn pairs_markdown(pairs: &Pairs, all: bool) -> String {
     }
     out += &format!("{heading}\n{rule}\n");
     for figure in shown_figures(pairs, all) {
-        out += &format!("| {} |", escape(&figure.name));
+        out += &format!("| {} |", markdown_text(&figure.name));
         for (index, estimate) in figure.estimates.iter().enumerate() {
             out += &format!(" {} |", estimate.map_or_else(|| "-".into(), |it| shown(&figure.name, it.mean)));
             if index > 0 {

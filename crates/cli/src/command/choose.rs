@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use meshsim_experiment::{Experiment, Override, load};
 use meshsim_mesh::model::Technology;
 use meshsim_study::choose::{self, Prices};
-use meshsim_study::pairs::PairsError;
 use meshsim_study::plan::Plan;
 
 use super::{Source, Workers};
@@ -102,18 +101,10 @@ impl Args {
             .then(|| Prices { core: self.price_core.unwrap_or(0.0), gib: self.price_gib.unwrap_or(0.0) });
         let chosen = choose::run(&candidates, self.seeds, threads, prices, folder, at);
         progress.end();
-        if matches!(chosen, Err(PairsError::Stopped)) {
-            screen.remark(&format!(
-                "interrupted: finished runs are kept in {}; the same command continues\n",
-                runs::RUNS
-            ));
-            return Ok(Exit::Interrupted);
-        }
-        let chosen = chosen.map_err(|error| match error {
-            PairsError::Problems(problems) => Error::Problems(problems),
-            PairsError::Kept(error) => study::store_error(error),
-            other => Error::Study(other.to_string()),
-        })?;
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => return study::not_compared(error, screen),
+        };
         if let Some(file) = &self.report {
             std::fs::write(file, choice::page(&chosen)).map_err(|error| Error::Write(file.clone(), error))?;
         }
@@ -135,8 +126,7 @@ impl Args {
         if own.is_some_and(|plane| plane.technology == technology) {
             return Ok(base.clone());
         }
-        let has_proxy = !matches!(technology, Technology::None | Technology::Proxyless);
-        let value = match own.is_some_and(|plane| plane.has_load_proxies) && has_proxy {
+        let value = match own.is_some_and(|plane| plane.has_load_proxies) && technology.has_proxies() {
             true => format!("mesh={{technology: {}, load_proxies: true}}", technology.name()),
             false => format!("mesh={}", technology.name()),
         };

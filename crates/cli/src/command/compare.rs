@@ -6,7 +6,7 @@ use meshsim_experiment::{Override, load};
 use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
 use meshsim_report::plural;
-use meshsim_study::pairs::{self, PairsError};
+use meshsim_study::pairs;
 use meshsim_study::plan::Plan;
 
 use super::Workers;
@@ -170,18 +170,10 @@ impl Args {
         let folder = |plan: &Plan| Some(runs::place_of_many(plan, "compare"));
         let compared = pairs::run(&named, count, threads, folder, at);
         progress.end();
-        if matches!(compared, Err(PairsError::Stopped)) {
-            screen.remark(&format!(
-                "interrupted: finished runs are kept in {}; the same command continues\n",
-                runs::RUNS
-            ));
-            return Ok(Exit::Interrupted);
-        }
-        let compared = compared.map_err(|error| match error {
-            PairsError::Problems(problems) => Error::Problems(problems),
-            PairsError::Kept(error) => study::store_error(error),
-            other => Error::Study(other.to_string()),
-        })?;
+        let compared = match compared {
+            Ok(compared) => compared,
+            Err(error) => return study::not_compared(error, screen),
+        };
         if self.json {
             screen.print_json(&compared)?;
         } else if self.markdown {
