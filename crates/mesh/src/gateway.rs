@@ -85,8 +85,7 @@ impl Gateway {
                 None
             }
             Event::Message { from, msg: Msg::AskDemand { service, round } } if self.mesh.is_autoscaler(from) => {
-                let demand = self.calls.demand(Demand::none(service, round, cx.now()), cx.now());
-                cx.send(from, Msg::Demand(Box::new(demand)));
+                self.calls.tell_demand(from, service, round, cx);
                 None
             }
             // A peer that keeps to the protocol sends a gateway none of these.

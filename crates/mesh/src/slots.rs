@@ -130,6 +130,11 @@ impl<K: Key, V> Slots<K, V> {
         (1..).zip(&self.slots).filter_map(|(number, slot)| Some((key(number, slot.version), slot.it.as_ref()?)))
     }
 
+    /// All things, by the number of their slots.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.slots.iter_mut().filter_map(|slot| slot.it.as_mut())
+    }
+
     /// Removes all things for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
         for place in 0..self.slots.len() {

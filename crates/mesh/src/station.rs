@@ -143,12 +143,11 @@ impl Stations {
 
     /// Cancels a request that has come in, as its caller names it.
     pub(crate) fn cancel(&mut self, caller: ActorId, it: &Cancel) {
-        self.passes.retain(|_, pass| {
+        for pass in self.passes.values_mut() {
             if matches!(&pass.what, Passing::In(from, request) if *from == caller && Cancel::of(request) == *it) {
                 pass.what = Passing::Cancelled;
             }
-            true
-        });
+        }
     }
 
     /// A request has passed.

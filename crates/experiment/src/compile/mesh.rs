@@ -15,7 +15,7 @@ use crate::problem::Reporter;
 use crate::schema::{self, Branch, File, MeshInFull, Step};
 use crate::values::Timeout;
 
-/// What a technology brings for all that a file does not say.
+/// Defaults of a technology, for the settings that a file leaves out.
 #[derive(Clone, Debug)]
 pub(crate) struct Preset {
     pub(crate) plane: Option<DataPlane>,
@@ -68,7 +68,6 @@ pub(super) fn look(file: &File, reporter: &mut Reporter) {
     let Some(it) = &file.mesh else { return };
     let it = &it.value.0;
     let technology = it.technology.value;
-    let has_proxy = published(technology).plane.is_some_and(|plane| plane.proxy.is_some());
     let places = [
         ("workers", it.workers.as_ref().map(|it| it.place)),
         ("work", it.work.as_ref().map(|it| it.place)),
@@ -78,7 +77,7 @@ pub(super) fn look(file: &File, reporter: &mut Reporter) {
         ("handshake", it.handshake.as_ref().map(|it| it.place)),
         ("load_proxies", it.load_proxies.value.then_some(it.load_proxies.place)),
     ];
-    for (key, place) in places.into_iter().filter(|_| !has_proxy) {
+    for (key, place) in places.into_iter().filter(|_| !technology.has_proxies()) {
         if let Some(place) = place {
             reporter
                 .report(place, format!("`{}` has no proxy, and so no `{key}`", technology.name()))
@@ -172,15 +171,11 @@ fn published(technology: Technology) -> Preset {
     // curve (P-256; Linkerd, ztunnel) about a fifth of it. The delays of pushes are assumptions: no one publishes them.
     let (rsa, p256) = (Span::from_millis(1), Span::from_micros(200));
     let (istiod, destination) = (Span::from_micros(500), Span::from_micros(100));
+    let push = |per_proxy| Push { base: Span::ZERO, per_proxy };
     match technology {
         Technology::None => Preset { plane: Some(plane), balancer: connection, ..without },
         Technology::SidecarEnvoy => Preset {
-            plane: Some(DataPlane {
-                proxy: Some(envoy),
-                handshake: rsa,
-                push: Push { base: Span::ZERO, per_proxy: istiod },
-                ..plane
-            }),
+            plane: Some(DataPlane { proxy: Some(envoy), handshake: rsa, push: push(istiod), ..plane }),
             balancer: least_request,
             retries: 2,
             retry: Some(istio_retry),
@@ -188,12 +183,7 @@ fn published(technology: Technology) -> Preset {
         },
         // Peak EWMA, and neither retries, timeouts nor failure accrual unless a route or a service is annotated.
         Technology::SidecarLinkerd => Preset {
-            plane: Some(DataPlane {
-                proxy: Some(linkerd),
-                handshake: p256,
-                push: Push { base: Span::ZERO, per_proxy: destination },
-                ..plane
-            }),
+            plane: Some(DataPlane { proxy: Some(linkerd), handshake: p256, push: push(destination), ..plane }),
             balancer: Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) },
             ..without
         },
@@ -203,7 +193,7 @@ fn published(technology: Technology) -> Preset {
                 proxy: Some(ztunnel),
                 per: ProxyPer::Node,
                 handshake: p256,
-                push: Push { base: Span::ZERO, per_proxy: istiod },
+                push: push(istiod),
                 ..plane
             }),
             balancer: connection,
@@ -215,7 +205,7 @@ fn published(technology: Technology) -> Preset {
                 per: ProxyPer::Node,
                 waypoint: Some(waypoint),
                 handshake: p256,
-                push: Push { base: Span::ZERO, per_proxy: istiod },
+                push: push(istiod),
                 ..plane
             }),
             balancer: least_request,
@@ -226,11 +216,9 @@ fn published(technology: Technology) -> Preset {
         },
         // gRPC with xDS: round robin, no retries unless the route has them. It has no proxy; the library's own
         // processor time is part of the script's work.
-        Technology::Proxyless => Preset {
-            plane: Some(DataPlane { push: Push { base: Span::ZERO, per_proxy: istiod }, ..plane }),
-            balancer: Balancer::RoundRobin,
-            ..without
-        },
+        Technology::Proxyless => {
+            Preset { plane: Some(DataPlane { push: push(istiod), ..plane }), balancer: Balancer::RoundRobin, ..without }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meshsim_actor::Time;
+use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::settle::End;
@@ -100,6 +100,12 @@ impl<Owner: Copy> Caller<Owner> {
             self.attempt(key, mesh, view, cx)
         };
         sent.into_iter().filter_map(go_on).collect()
+    }
+
+    /// Sends an autoscaler the demand for a service, of a caller that has no instance of it.
+    pub(crate) fn tell_demand(&self, to: ActorId, service: ServiceId, round: u32, cx: &mut MeshCx<'_>) {
+        let demand = self.demand(Demand::none(service, round, cx.now()), cx.now());
+        cx.send(to, Msg::Demand(Box::new(demand)));
     }
 
     /// This caller's part of the demand for a service: the calls that it holds.

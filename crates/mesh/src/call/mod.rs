@@ -90,7 +90,7 @@ pub struct Caller<Owner> {
 pub(crate) struct Leaving {
     pub(crate) call: CallKey,
     pub(crate) attempt: u8,
-    /// It is the first on its connection.
+    /// True for the attempt that opens its connection.
     pub(crate) opens: bool,
 }
 

@@ -226,8 +226,7 @@ impl Client {
                 self.calls.take_board(board, &self.mesh, cx.now());
             }
             Event::Message { from, msg: Msg::AskDemand { service, round } } if self.mesh.is_autoscaler(from) => {
-                let demand = self.calls.demand(Demand::none(service, round, cx.now()), cx.now());
-                cx.send(from, Msg::Demand(Box::new(demand)));
+                self.calls.tell_demand(from, service, round, cx);
             }
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}

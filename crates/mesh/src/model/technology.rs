@@ -46,6 +46,11 @@ impl Technology {
         }
     }
 
+    /// True if requests pass proxies.
+    pub const fn has_proxies(self) -> bool {
+        !matches!(self, Technology::None | Technology::Proxyless)
+    }
+
     /// True if it chooses an instance for each request and can retry one: it reads requests, and not only connections.
     pub const fn reads_requests(self) -> bool {
         !matches!(self, Technology::None | Technology::AmbientL4)
@@ -57,14 +62,16 @@ impl Technology {
 pub struct DataPlane {
     /// Technology that they are those of.
     pub technology: Technology,
-    /// The proxy that a request passes when it leaves its caller and when it arrives at its node; `None`: there is none.
+    /// The proxy that a request passes when it leaves its caller and when it arrives at its node; `None`: there is
+    /// none.
     pub proxy: Option<ProxyStation>,
     /// Owner of this proxy.
     pub per: ProxyPer,
     /// The proxy that a request passes besides, before that of the instance; there is one for each service on each of
     /// its nodes.
     pub waypoint: Option<ProxyStation>,
-    /// Each load, and the gateway of a live run, has a proxy, too. Without it, their requests come from outside the mesh.
+    /// Each load, and the gateway of a live run, has a proxy, too. Without it, their requests come from outside the
+    /// mesh.
     pub has_load_proxies: bool,
     /// Processor time of the caller's proxy for a new connection (mutual TLS).
     pub handshake: Span,
