@@ -98,8 +98,8 @@ fn an_instance_without_a_recent_sample_counts_as_idle_in_growth() {
     let rising =
         "arrivals: { constant: 120/s }, from: 6s }\n  more: { to: web, arrivals: { constant: 180/s }, from: 100s }";
     let played = play(parse(&text("{ max: 20, cpu: 60% }", cut).replace(constant, rising)));
-    // At 105 s the other one has used 0.9 of its core: 0.45 on average with an idle one, too little to grow. At 120 s it
-    // has used 1.5: 0.75 on average, three instances. With the old sample the decision would come at 105 s.
+    // At 105 s the other one has used 0.9 of its core: 0.45 on average with an idle one, too little to grow. At 120 s
+    // it has used 1.5: 0.75 on average, three instances. With the old sample the decision would come at 105 s.
     assert_eq!(changes(&played).first(), Some(&(120.0, 2, 3)), "{:?}", changes(&played));
     assert!(standing(&played).partly_blind > 0);
 }

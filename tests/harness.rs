@@ -1,8 +1,8 @@
 //! The model of sidecars against the rows of Istio's performance harness (August 2020).
 //!
 //! Fortio keeps `c` connections and sends `q` requests a second over them: each connection one every `c / q` s, all at
-//! nearly the same time. How nearly, and the latency of a proxy besides its processor time, were fitted on the rows with
-//! c = 16 (from 500 requests/s on); the other rows, with 2 to 64 connections, test the model.
+//! nearly the same time. How nearly, and the latency of a proxy besides its processor time, were fitted on the rows
+//! with c = 16 (from 500 requests/s on); the other rows, with 2 to 64 connections, test the model.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

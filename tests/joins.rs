@@ -149,8 +149,9 @@ fn a_run_with_a_late_node_repeats_from_its_seed() {
 
 #[test]
 fn a_node_that_was_taken_for_dead_is_asked_again_for_the_instances_that_it_has() {
-    // The second node is cut off, and declared dead. When it is heard of again, it hears nothing for a while: neither that
-    // its instance of `a` goes nor that it comes again. A snapshot then asks for what it has, so nothing changes there.
+    // The second node is cut off, and declared dead. When it is heard of again, it hears nothing for a while: neither
+    // that its instance of `a` goes nor that it comes again. A snapshot then asks for what it has, so nothing changes
+    // there.
     let text = "
 duration: 60s
 nodes: [ { name: node, count: 2 } ]

@@ -168,8 +168,8 @@ fn a_hedge_after_a_delay_answers_at_the_minimum_of_two() {
 
 #[test]
 fn a_percentile_of_hedging_is_that_of_first_attempts() {
-    // Half of the first attempts take longer than their median. Of all attempts the median is lower, since one of two that
-    // race ends early.
+    // Half of the first attempts take longer than their median. Of all attempts the median is lower, since one of two
+    // that race ends early.
     let hedge = Hedge { after: HedgeAfter::Quantile(0.5), max: 1, cancel: true };
     let hedged = over_seeds(|seed| {
         let rules = CallRules { hedge: Some(hedge), ..CallRules::default() };

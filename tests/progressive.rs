@@ -1,5 +1,5 @@
-//! Rollouts in running meshes: weights are shares of requests, analyses see what messages tell them, a rollback restores
-//! the old version, and all that is decided is applied exactly once, whatever the network and the machines do.
+//! Rollouts in running meshes: weights are shares of requests, analyses see what messages tell them, a rollback
+//! restores the old version, and all that is decided is applied exactly once, whatever the network and the machines do.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{ActorSelector, ActorSet, Crash, Drop, Duplicate, Fault, Link, Pause, Reorder};

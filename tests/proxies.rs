@@ -70,8 +70,8 @@ fn the_check_expects_the_cores_of_proxies_and_names_the_first_full_one() {
 
 #[test]
 fn a_cancelled_request_at_a_proxy_does_not_reach_its_instance() {
-    // Each request has a hedge 1 ms later. When one has its reply, the other is mostly still at its proxy, and is cancelled
-    // there.
+    // Each request has a hedge 1 ms later. When one has its reply, the other is mostly still at its proxy, and is
+    // cancelled there.
     let text = "duration: 20s\nmesh: { technology: sidecar-linkerd, work: { uniform: [1ms, 40ms] }, workers: 100 }\n\
                 nodes: [ { name: n, count: 2, cores: 64 } ]\n\
                 services: { web: { instances: 2, capacity: 100, endpoints: { get: {} } } }\n\

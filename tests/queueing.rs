@@ -258,8 +258,8 @@ fn two_random_choices() {
     }
 }
 
-/// Number of servers, balancer of their caller, time in the system at load 0.9, simulated independently, and how exactly
-/// that figure is known.
+/// Number of servers, balancer of their caller, time in the system at load 0.9, simulated independently, and how
+/// exactly that figure is known.
 const CHOOSING: [(u32, Balancer, f64, f64); 6] = [
     (100, Balancer::RoundRobin, 5.227, 0.004),
     (100, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 2.66, 0.004),

@@ -1,5 +1,5 @@
-//! Policies of instances against closed forms: limits, token buckets, shedding by deadline, priority and delay, LIFO, and the
-//! limit that follows the latency.
+//! Policies of instances against closed forms: limits, token buckets, shedding by deadline, priority and delay, LIFO,
+//! and the limit that follows the latency.
 
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::course::Window;
@@ -180,8 +180,8 @@ fn codel_refuses_the_oldest_of_a_queue_that_stands_as_its_control_law_says() {
     let web = Service { queue: 5000, serving: Some(Box::new(serving)), ..service("web", vec![sleep]) };
     let arrivals = Arrivals::Stamps(vec![Span::ZERO; 3000].into());
     let ran = Testbed::nodes(1).service(web).load(Load { arrivals, ..load(0, 1.0, 10.0) }).run(12.0);
-    // The wait is above 5 ms from then on, and an interval later the first is refused; the n-th after it follows the one
-    // before by 100 ms / sqrt(n).
+    // The wait is above 5 ms from then on, and an interval later the first is refused; the n-th after it follows the
+    // one before by 100 ms / sqrt(n).
     let (mut refused, mut next) = (0_u32, 105.0);
     while next + f64::from(refused) < 3_000.0 {
         refused += 1;

@@ -141,8 +141,8 @@ fn stretches_of_a_service_count_each_request() {
     let slos = ["s errors < 50% any 5s", "s errors < 30% any 5s", "s rate > 50/s any 1s", "s p99 < 1s any 10s"];
     let it = verdicts(BROKEN, &slos);
     assert_eq!([it[0].outcome, it[3].outcome], [Outcome::Pass; 2], "{it:#?}");
-    // Two seconds fail. They lie together in the stretches that begin each half second from 17 to 20 s. That from 16.5 s
-    // has 151 of 500, that from 20.5 s 149.
+    // Two seconds fail. They lie together in the stretches that begin each half second from 17 to 20 s. That from 16.5
+    // s has 151 of 500, that from 20.5 s 149.
     assert_eq!(it[0].figure, Some(0.4));
     let (outcome, figure, remark) = told(&it[1]);
     assert_eq!((outcome, figure), (Outcome::Fail, "40%"));

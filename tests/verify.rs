@@ -233,8 +233,8 @@ fn a_step_with_two_contents_and_a_gap_are_noticed() {
 
 #[test]
 fn steps_of_a_snapshot_may_be_sent_after_later_ones() {
-    // Nobody hears of the steps from 32 s on. `node-1` restarts and gets a snapshot, and the step after it; then `node-0`
-    // gets the steps that it missed.
+    // Nobody hears of the steps from 32 s on. `node-1` restarts and gets a snapshot, and the step after it; then
+    // `node-0` gets the steps that it missed.
     let experiment = parse(
         "seed: 6447\nduration: 38s\nnodes: [ { name: node, count: 2, cores: 23 } ]\nservices:\n  \
          b: { instances: 7, cpu: 0.1, start_delay: 0ms, drain_delay: 932ms, endpoints: { get: {} } }\n\

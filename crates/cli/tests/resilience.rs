@@ -383,7 +383,8 @@ faults:
     for run in &runs {
         let of = |load: usize, what: &str| count(run, &format!("/loads/{load}/requests/{what}"));
         let share = |load| of(load, "failed") / of(load, "offered");
-        // A retry elsewhere succeeds; one at random meets the same instance a third of the times; an error is no timeout.
+        // A retry elsewhere succeeds; one at random meets the same instance a third of the times; an error is no
+        // timeout.
         assert_eq!((of(0, "failed"), of(2, "retries")), (0.0, 0.0));
         assert!((share(1) - 1.0 / 9.0).abs() < 0.07, "{}", share(1));
         assert!((share(2) - 1.0 / 3.0).abs() < 0.11, "{}", share(2));

@@ -106,8 +106,8 @@ impl Parquet {
     /// If a file cannot have such columns.
     pub fn new<'n>(columns: impl IntoIterator<Item = (&'n str, Kind)>) -> io::Result<Self> {
         let (mut fields, mut held, mut names) = (Vec::new(), Vec::new(), Vec::<String>::new());
-        // A dictionary of texts makes a file smaller. One of numbers takes half of the time of writing, and saves little
-        // beside the compression.
+        // A dictionary of texts makes a file smaller. One of numbers takes half of the time of writing, and saves
+        // little beside the compression.
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk)

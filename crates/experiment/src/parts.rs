@@ -48,8 +48,9 @@ const MAPS: [&str; 2] = ["load", "services"];
 const DISTURBANCES: [&str; 6] = ["latency", "loss", "drop", "duplicate", "reorder", "bandwidth"];
 
 impl Parts {
-    /// The parts of an experiment: faults, and of a fault with several targets or disturbances each of these; operations,
-    /// loads and services; groups of nodes, and each node of a group but the first; sections that have defaults.
+    /// The parts of an experiment: faults, and of a fault with several targets or disturbances each of these;
+    /// operations, loads and services; groups of nodes, and each node of a group but the first; sections that have
+    /// defaults.
     pub fn of(experiment: &Experiment) -> Self {
         let Bundle { text, files } = experiment.bundle();
         let mut reporter = Reporter::default();
@@ -215,7 +216,8 @@ faults:
     #[test]
     fn each_part_can_be_left_out() {
         let parts = parts();
-        // Two faults, two disturbances and two targets, an operation, two groups and two further nodes, a load, two services, control.
+        // Two faults, two disturbances and two targets, an operation, two groups and two further nodes, a load, two
+        // services, control.
         assert_eq!(parts.count(), 15);
         let texts: BTreeSet<String> = (0..parts.count()).map(|at| parts.without(&[at].into()).text).collect();
         // Two further nodes of a group are alike.

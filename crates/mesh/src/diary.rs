@@ -47,25 +47,25 @@ pub(crate) const ENTRIES_OF_COORDINATOR: usize = ENTRIES_MAX;
 /// Change of a node's state, as the coordinator saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
-    /// Its heartbeats arrive, and it was absent or dead before.
+    /// The heartbeats of the node arrive, and it was absent or dead before.
     Back,
-    /// Its heartbeats were missing for too long, and it is declared dead.
+    /// The node missed heartbeats for too long, and is declared dead.
     Dead,
-    /// It left on request.
+    /// The node left on request.
     Left,
-    /// Others refuse to talk with it: it gets nothing more to do.
+    /// Other nodes refuse connections with the node: nothing more is placed on it.
     Shunned,
-    /// It is drained from now on: nothing more is placed on it.
+    /// The drain of the node has begun: nothing more is placed on it.
     Cordoned,
-    /// Nothing is placed on it any more.
+    /// The drained node has no instances left.
     Drained,
-    /// Instances may be placed on it again.
+    /// The drain of the node is over: instances may be placed on it again.
     Uncordoned,
-    /// Its pool needs it: it will be in service.
+    /// The pool of the node needs it, and has ordered it.
     Ordered,
-    /// It is in service: instances may be placed on it.
+    /// The ordered node is in service: instances may be placed on it.
     Added,
-    /// Its pool does not need it any more: it is in reserve.
+    /// The pool of the node does not need it any more: it is in reserve.
     Removed,
 }
 

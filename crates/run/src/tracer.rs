@@ -13,10 +13,10 @@ use crate::keep::{Choice, Keep};
 
 /// Writes the trace of a mesh.
 ///
-/// A selection may depend on the end of a request: then its records wait until it ends, and with them all that come after
-/// them, at most [`HELD_MAX`]. It may even be [known only at the end](Keep::is_known_late) of the run: then the requests that
-/// were among the slowest when they ended are written, and [`choose`] reads them again. Memory grows with what is in flight
-/// in the run, and with the requests that are chosen.
+/// A selection may depend on the end of a request: then its records wait until it ends, and with them all that come
+/// after them, at most [`HELD_MAX`]. It may even be [known only at the end](Keep::is_known_late) of the run: then the
+/// requests that were among the slowest when they ended are written, and [`choose`] reads them again. Memory grows with
+/// what is in flight in the run, and with the requests that are chosen.
 #[derive(Debug)]
 pub struct Tracer<W: Write> {
     writer: Writer<W>,

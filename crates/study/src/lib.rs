@@ -1,6 +1,6 @@
 //! Many runs of one experiment: [`sweep`] varies its values, [`limit`] finds the highest rate that it can serve,
-//! [`pairs`] compares configurations, [`choose`] mesh technologies. Runs are stored as they end ([`store`], [`journal`]), so an interrupted study
-//! continues.
+//! [`pairs`] compares configurations, [`choose`] mesh technologies. Runs are stored as they end ([`store`],
+//! [`journal`]), so an interrupted study continues.
 //!
 //! One run is one random draw. The figures of a study rest on several runs, each with its own seed, and come with a
 //! confidence interval ([`estimate`]). Compared configurations run with the same seeds, so that their common randomness

@@ -73,8 +73,8 @@ pub fn run<J: Send, T: Send>(
             });
         }
         drop(sender);
-        // This closure owns the receiver. When a callback panics, the receiver is dropped, and every thread that waits to
-        // send a result goes on.
+        // This closure owns the receiver. When a callback panics, the receiver is dropped, and every thread that waits
+        // to send a result goes on.
         let (receiver, _stop) = (receiver, StopAtEnd(&stop));
         loop {
             let goes_on = match receiver.recv_timeout(TICK) {

@@ -221,7 +221,7 @@ pub(crate) struct Names<'a> {
     broken: Vec<&'a str>,
     /// The policies of the calls read so far.
     call_rules: RefCell<Vec<CallRules>>,
-    /// What the technology of the mesh brings.
+    /// Defaults of the mesh's technology.
     preset: Preset,
 }
 

@@ -169,7 +169,8 @@ section! {
 section! {
     /// A service that fails, is late, hangs, refuses or is slow; all of it, or a part.
     struct ServiceFault in "a service fault" {
-        /// `service`, `service.endpoint`, or one instance as `service#2`: counted from 0 over the nodes, as it is first deployed.
+        /// `service`, `service.endpoint`, or one instance as `service#2`: counted from 0 over the nodes, as it is first
+        /// deployed.
         required service: At<String>;
         /// Only instances of this version.
         optional version: At<Version>;

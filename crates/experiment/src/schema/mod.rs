@@ -65,11 +65,11 @@ section! {
         or network: Network = "";
         /// Settings of the control plane.
         or control: Control = "";
-        /// Technology of the mesh: its proxies, and the defaults of balancers, retries, timeouts and `proxy` [default: none
-        /// of these; calls pass no proxy].
+        /// Technology of the mesh: its proxies, and the defaults of balancers, retries, timeouts and `proxy` [default:
+        /// none of these; calls pass no proxy].
         optional mesh: At<MeshOf>;
-        /// Owner of a proxy, with its own balancer state and retry budgets: each instance, or each node [default: instance,
-        /// or that of `mesh`].
+        /// Owner of a proxy, with its own balancer state and retry budgets: each instance, or each node [default:
+        /// instance, or that of `mesh`].
         optional proxy: ProxyPer;
         /// The services, by name.
         required services: At<Named<Service>>;

@@ -40,7 +40,8 @@ section! {
         or scan: At<Span> = "10s";
         /// Time for which a machine must be unneeded before it is drained and goes.
         or unneeded: Span = "10m";
-        /// A machine is unneeded if less than this share of its cores is reserved, and its instances have room elsewhere.
+        /// A machine is unneeded if less than this share of its cores is reserved, and its instances have room
+        /// elsewhere.
         or below: Fraction = "50%";
     }
 }

@@ -155,8 +155,8 @@ section! {
 section! {
     /// Gives a setting of a service another value, while requests come.
     struct Set in "a set" {
-        /// The setting: `services.NAME.KEY`, with the key of a balancer or a policy; or of `timeout`, `retries`, `retry`,
-        /// `hedge` or `fallback`, for all calls of the service.
+        /// The setting: `services.NAME.KEY`, with the key of a balancer or a policy; or of `timeout`, `retries`,
+        /// `retry`, `hedge` or `fallback`, for all calls of the service.
         required set: At<String>;
         /// Its value, as in the file; or `none`.
         required to: Raw;

@@ -80,7 +80,8 @@ section! {
         required metrics: At<Vec<At<String>>>;
         /// Time between two measurements.
         required interval: At<Span>;
-        /// A measurement is about the requests that ended in this time; at least `control.metrics` [default: `interval`].
+        /// A measurement is about the requests that ended in this time; at least `control.metrics` [default:
+        /// `interval`].
         optional window: At<Span>;
         /// Time until the first measurement [default: `interval`].
         optional initial_delay: Span;

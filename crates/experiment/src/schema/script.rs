@@ -304,7 +304,8 @@ impl Field for Call {
 section! {
     /// Backoff and budget of retries; the defaults are Envoy's.
     struct Retry in "`retry`" {
-        /// `jittered`: the n-th retry waits evenly between 0 and (2^n - 1) times `base`. `fixed`: each waits for `base`.
+        /// `jittered`: the n-th retry waits evenly between 0 and (2^n - 1) times `base`. `fixed`: each waits for
+        /// `base`.
         or backoff: Backoff = "jittered";
         /// Base of the wait; see `backoff`.
         or base: Span = "25ms";

@@ -66,12 +66,12 @@ pub(crate) struct Level {
 }
 
 impl Level {
-    /// It is this from now on.
+    /// Sets the level from this time on.
     pub(crate) fn set(&mut self, level: u32, now: Time) {
         *self = Level { now: level, since: now, sum_ns: self.sum_ns(now) };
     }
 
-    /// It is one more, or one less.
+    /// Adds to the level, or takes from it.
     pub(crate) fn change(&mut self, by: i32, now: Time) {
         self.set(self.now.saturating_add_signed(by), now);
     }

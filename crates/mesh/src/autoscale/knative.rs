@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(knative().first_excess(), -190.0);
     }
 
-    /// What `reconcile` applies at each second, with this look before it.
+    /// Decisions of `reconcile`, each after a look: its second, the desired instances and the ready ones.
     fn reconciled(of: &Knative, kpa: &mut Kpa, looks: &[(u64, u32, u32)]) -> Vec<Option<u32>> {
         let look = |(second, desired, ready): &(u64, u32, u32)| {
             kpa.latest = Some((*desired, kpa.latest.map_or(0.0, |(_, excess)| excess)));

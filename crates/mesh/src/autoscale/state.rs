@@ -39,7 +39,7 @@ pub(super) struct KedaLooks {
 const POLL: usize = 0;
 const SYNC: usize = 1;
 
-/// What an autoscaler sees at a look.
+/// Inputs of one look of an autoscaler.
 pub(super) struct Seen<'a> {
     pub(super) scale: &'a ServiceScale,
     /// The demand for the service that it follows.

@@ -1,8 +1,8 @@
 //! Balancing by connection, as without a mesh, or with one that does not read requests.
 //!
-//! An instance is drawn at random when a connection opens; the requests on it follow. A connection carries one request at
-//! a time. A caller takes the one that it used last, and opens one if none is idle. So the instances that were drawn get
-//! all requests, however many others there are, and new instances get none while connections suffice. (Kubernetes'
+//! An instance is drawn at random when a connection opens; the requests on it follow. A connection carries one request
+//! at a time. A caller takes the one that it used last, and opens one if none is idle. So the instances that were drawn
+//! get all requests, however many others there are, and new instances get none while connections suffice. (Kubernetes'
 //! kube-proxy chooses at random for each connection; Go's `http.Transport` takes the latest idle connection.)
 
 use std::sync::Arc;

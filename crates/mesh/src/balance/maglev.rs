@@ -1,5 +1,5 @@
-//! `maglev`: a table of a prime number of places that the instances fill in turn, each in an order of its own; a request
-//! goes to the instance at the place of its key.
+//! `maglev`: a table of a prime number of places that the instances fill in turn, each in an order of its own; a
+//! request goes to the instance at the place of its key.
 //!
 //! (Eisenbud et al. 2016, "Maglev: A Fast and Reliable Software Network Load Balancer", 3.4; with weights as in Envoy's
 //! `MaglevTable`:

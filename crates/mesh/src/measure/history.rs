@@ -129,8 +129,8 @@ pub enum OperationOutcome {
     },
     /// Another operation of the same kind on the same service took its place.
     Superseded,
-    /// It could not begin: the service is not deployed (or, for deploy, is already), or there is no rollout that could be
-    /// paused, resumed or aborted.
+    /// It could not begin: the service is not deployed (or, for deploy, is already), or there is no rollout that could
+    /// be paused, resumed or aborted.
     Refused,
     /// A rollout went back to the old version: an analysis failed, or its instances were not ready in time.
     RolledBack,

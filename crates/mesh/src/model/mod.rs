@@ -361,8 +361,8 @@ pub struct Control {
     /// Time for which changes of the ready instances are collected before the view is published. (Istio's
     /// `PILOT_DEBOUNCE_AFTER` is 100 ms.)
     pub debounce: Span,
-    /// Time between two rounds in which the autoscaler, or the coordinator for a rollout, asks the nodes for samples. (metrics-server's
-    /// `--metric-resolution` is 15 s.)
+    /// Time between two rounds in which the autoscaler, or the coordinator for a rollout, asks the nodes for samples.
+    /// (metrics-server's `--metric-resolution` is 15 s.)
     pub metrics: Span,
 }
 

@@ -48,8 +48,8 @@ impl CallRulesId {
 }
 
 impl CallPolicy {
-    /// Policy of a mirror's copy or a fallback's call that is made for a call with this one: this `timeout`, no retries,
-    /// and no changes.
+    /// Policy of a mirror's copy or a fallback's call that is made for a call with this one: this `timeout`, no
+    /// retries, and no changes.
     pub(crate) fn alone(self, timeout: Option<Span>) -> Self {
         CallPolicy { timeout, retries: 0, rules: Some(CallRulesId::UNCHANGED), ..self }
     }

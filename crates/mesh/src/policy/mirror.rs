@@ -1,7 +1,7 @@
 //! Mirroring: a copy of a share of the calls goes to another service, whose replies are not waited for.
 //!
-//! The copy has the call's timeout, and no retries. The edge of the call counts it as mirrored; the copy counts by its own
-//! edge, as an optional call. (Envoy's `request_mirror_policies`, Istio's `mirror`:
+//! The copy has the call's timeout, and no retries. The edge of the call counts it as mirrored; the copy counts by its
+//! own edge, as an optional call. (Envoy's `request_mirror_policies`, Istio's `mirror`:
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction-requestmirrorpolicy>.)
 
 use meshsim_actor::{Span, mix};

@@ -301,8 +301,8 @@ impl PolicyState {
             && number == 0
             && !matches!(end, AttemptEnd::Failed(_))
         {
-            // Of first attempts alone. One whose hedge won has taken longer than the delay already: so long counts, or the slow ones would be
-            // missing.
+            // Of first attempts alone. One whose hedge won has taken longer than the delay already: so long counts, or
+            // the slow ones would be missing.
             self.latencies.get_or_insert_default().record(took, *quantile);
         }
         match of.outliers() {

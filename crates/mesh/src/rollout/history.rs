@@ -107,8 +107,8 @@ pub enum MeasurementVerdict {
     Successful,
     /// At least one condition does not hold.
     Failed,
-    /// No condition fails, but at least one has no result: no node has answered, too few requests have ended, or the old
-    /// version has no figure to compare with.
+    /// No condition fails, but at least one has no result: no node has answered, too few requests have ended, or the
+    /// old version has no figure to compare with.
     Inconclusive,
 }
 

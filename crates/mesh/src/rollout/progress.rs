@@ -1,13 +1,13 @@
 //! A rollout as a state machine: it decides the canary's weight and instances, pauses, and goes back.
 //!
-//! Each advance decides at most one step of the coordinator. What it needs is given to it: the time, the desired and the
-//! observed state, and measurements. So `check` predicts a rollout with the code that performs it.
+//! Each advance decides at most one step of the coordinator. What it needs is given to it: the time, the desired and
+//! the observed state, and measurements. So `check` predicts a rollout with the code that performs it.
 //!
 //! - A step of a weight or of a scale is done when its instances are ready and the weight is in force. After the last
 //!   step the new version gets all requests. The old instances stay for `scale_down_delay` after that, so that all
 //!   callers know before they go, and a rollback is a change of a weight. Then they go: it is promoted.
-//! - A failed analysis, an operation or the progress deadline aborts it: the old version, whose instances have stayed, has
-//!   all requests at once. The new instances stay for `abort_scale_down_delay`, as callers must learn of it first.
+//! - A failed analysis, an operation or the progress deadline aborts it: the old version, whose instances have stayed,
+//!   has all requests at once. The new instances stay for `abort_scale_down_delay`, as callers must learn of it first.
 //! - An inconclusive analysis pauses it, as in Argo Rollouts, until an operation resumes or aborts it. Resumed, it goes
 //!   on after the analysis of the step; an analysis in the background begins anew.
 //! - A pause stops the steps, also those that measure. An analysis in the background goes on, and may abort.

@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn refusals_follow_the_control_law() {
-        // The wait is above the target from 0 on, for an interval at 100 ms; then 100 / sqrt(n) ms each: 100, 70.71, 57.74,
-        // 50, 44.72, 40.82, 37.80 and 35.36.
+        // The wait is above the target from 0 on, for an interval at 100 ms; then 100 / sqrt(n) ms each: 100, 70.71,
+        // 57.74, 50, 44.72, 40.82, 37.80 and 35.36.
         let found = refused(&mut State::default(), 0, 550, |_| 20);
         assert_eq!(found, [100, 200, 271, 329, 379, 424, 464, 502, 538]);
     }

@@ -8,7 +8,8 @@ use meshsim_actor::Time;
 
 use super::ServingPolicies;
 
-/// True if less than [`ServingPolicies::time_left`] is left until the deadline of a request that would get its slot now.
+/// True if less than [`ServingPolicies::time_left`] is left until the deadline of a request that would get its slot
+/// now.
 pub(crate) fn is_too_late(of: &ServingPolicies, deadline: Time, now: Time) -> bool {
     of.time_left.is_some_and(|least| deadline < Time::NEVER && deadline.since(now) < least)
 }

@@ -16,8 +16,8 @@ use crate::show::unplaced_reason;
 /// History of one operation.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct OperationSummary {
-    /// Its index among the operations of the file, by time; `null` for one that is manual or of an autoscaler, and for a
-    /// repair, which the coordinator decides itself.
+    /// Its index among the operations of the file, by time; `null` for one that is manual or of an autoscaler, and for
+    /// a repair, which the coordinator decides itself.
     pub operation: Option<usize>,
     /// Its name, if the file gives it one.
     #[serde(default)]

@@ -16,15 +16,15 @@ use super::operations::Course;
 pub struct MeshSummary {
     /// Its word in the file.
     pub technology: Cow<'static, str>,
-    /// Proxies at the end: of instances, nodes and loads. Waypoints count once for each node that can have an instance of
-    /// their service.
+    /// Proxies at the end: of instances, nodes and loads. Waypoints count once for each node that can have an instance
+    /// of their service.
     pub proxies: u64,
     /// Cores that they kept busy, on average.
     pub cores_busy: f64,
     /// Their memory, in bytes.
     pub memory_bytes: u64,
-    /// The same by the service whose requests and calls they passed on, and by load. The proxy of a node works for several
-    /// services; its memory is in the sum alone.
+    /// The same by the service whose requests and calls they passed on, and by load. The proxy of a node works for
+    /// several services; its memory is in the sum alone.
     pub by: Vec<ProxySummary>,
     /// Settings of the file that the technology cannot carry out. The run kept to them: the applications would have to.
     pub left_to_applications: Vec<String>,

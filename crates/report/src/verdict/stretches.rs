@@ -1,8 +1,8 @@
 //! SLOs over every stretch of a length: `p99 < 200ms any 10s`.
 //!
-//! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. Clients and nodes count each
-//! tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the last
-//! stretch. A stretch in which no request was due counts only for a rate.
+//! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. Clients and nodes count
+//! each tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the
+//! last stretch. A stretch in which no request was due counts only for a rate.
 //!
 //! While a run is in progress, a stretch is as many windows as the length takes, and begins with each window.
 

@@ -65,8 +65,8 @@ impl Decisions {
         }
     }
 
-    /// The generation follows that of the service's step before, by number. Those up to `covered` are in a snapshot: they
-    /// may have been sent to no node, or are sent after later ones.
+    /// The generation follows that of the service's step before, by number. Those up to `covered` are in a snapshot:
+    /// they may have been sent to no node, or are sent after later ones.
     fn fits(&self, step: &Decision, covered: u64) -> Result<(), String> {
         let (service, n) = (step.service, step.n);
         let before = self.generations.range((service, 0)..(service, n)).next_back();

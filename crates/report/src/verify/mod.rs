@@ -204,7 +204,8 @@ trait Check {
     fn rule(&self) -> &'static str;
     /// Takes in an event of an actor. `None`: the rule says nothing about it; an error says how it is broken.
     fn take(&mut self, at: At, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>>;
-    /// The run has ended in order: how the rule is broken then, by which actors. `None`: the rule says nothing about it.
+    /// The run has ended in order: how the rule is broken then, by which actors. `None`: the rule says nothing about
+    /// it.
     fn end(&mut self, _: Ending, _: &Mesh) -> Option<Vec<(ActorId, String)>> {
         None
     }

@@ -1,10 +1,10 @@
 //! JSON Lines: one object for each record, with the same fields in the same order.
 //!
-//! `seq` counts records; `t_virtual_ns` is nanoseconds since the run began; `actor` and the names in `message` are those
-//! of the header. `lamport`, `incarnation` and `cause` (the `seq` of the record that this one follows from) are derived
-//! here, not stored. `kind` is one of `start send deliver lost duplicate hold delay timer_set timer_fire timer_clear
-//! crash wipe restart pause resume speed`, or the word of an actor's note where that is one of `apply ack refuse
-//! violation`, else `note`.
+//! `seq` counts records; `t_virtual_ns` is nanoseconds since the run began; `actor` and the names in `message` are
+//! those of the header. `lamport`, `incarnation` and `cause` (the `seq` of the record that this one follows from) are
+//! derived here, not stored. `kind` is one of `start send deliver lost duplicate hold delay timer_set timer_fire
+//! timer_clear crash wipe restart pause resume speed`, or the word of an actor's note where that is one of `apply ack
+//! refuse violation`, else `note`.
 //!
 //! `request` is there where the caller knows which request a record belongs to: its name, the call in it, and the try.
 //!

@@ -149,7 +149,7 @@ enum CtlCommand {
     Autoscale {
         /// The service
         service: String,
-        /// What it is from now on
+        /// Whether the autoscaler makes decisions
         #[arg(value_name = "on|off")]
         switch: Switch,
     },
