@@ -31,6 +31,7 @@ pub mod measure;
 mod memory;
 pub mod message;
 pub mod model;
+pub mod mutant;
 pub mod news;
 pub mod node;
 pub mod operation;

@@ -36,6 +36,7 @@ use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
 use crate::model::{Mesh, Operation, ServiceId, Settings};
+use crate::mutant::Mutant;
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
@@ -241,7 +242,13 @@ impl Coordinator {
         if wiped {
             *self = Coordinator::new(self.mesh.clone());
         }
-        self.epoch = epoch;
+        self.lose_by_mutant();
+        if !Mutant::TermNotRaised.is_on() {
+            self.epoch = epoch;
+        }
+        if Mutant::LineageForgotten.is_on() {
+            self.members.iter_mut().for_each(|member| member.lineage = 0);
+        }
         (self.publishing, self.pushing) = (None, None);
         if let Some(rollouts) = &mut self.rollouts {
             rollouts.reboot();
@@ -257,7 +264,7 @@ impl Coordinator {
         self.resume_cordons(cx);
         self.begin_pools(cx);
         for node in 0..self.members.len() {
-            if self.members[node].acked < self.members[node].sent {
+            if self.members[node].acked < self.members[node].sent && !Mutant::RestartsWithoutResend.is_on() {
                 self.send_tail(node, cx);
             }
         }
@@ -358,7 +365,7 @@ impl Coordinator {
             return;
         }
         let is_same_disk = matches!(self.members[node].lineage, 0) || self.members[node].lineage == ack.lineage;
-        if !is_same_disk {
+        if !is_same_disk && !Mutant::WipeNotNoticed.is_on() {
             self.members[node].acked = 0;
         }
         self.members[node].lineage = ack.lineage;
@@ -378,7 +385,9 @@ impl Coordinator {
         // Steps that its former life acknowledged are not waited for again.
         member.since = member.since.max(member.acked);
         self.stays(node);
-        self.endpoints.node_failed(self.mesh.node_actor(node));
+        if !Mutant::FormerLifeViewed.is_on() {
+            self.endpoints.node_failed(self.mesh.node_actor(node));
+        }
         self.publish_soon(cx);
     }
 
@@ -392,14 +401,20 @@ impl Coordinator {
         self.members[node].resends = 0;
         // The steps of its absence did not wait for it: its acknowledgement settles none of them.
         self.members[node].since = self.members[node].since.max(self.log.last());
-        self.repair_unplaced(cx);
+        if !Mutant::RoomNotUsed.is_on() {
+            self.repair_unplaced(cx);
+        }
         self.members[node].sent = self.log.last();
-        self.send_tail(node, cx);
+        if !Mutant::NotCaughtUp.is_on() {
+            self.send_tail(node, cx);
+        }
     }
 
     fn node_heartbeat(&mut self, node: usize, heartbeat: Heartbeat, cx: &mut MeshCx<'_>) {
         let actor = self.mesh.node_actor(node);
-        if heartbeat.incarnation == self.members[node].incarnation && heartbeat.report > self.members[node].report {
+        let is_of_this_life = heartbeat.incarnation == self.members[node].incarnation;
+        let is_behind = heartbeat.report > self.members[node].report && !Mutant::LostReportNotAskedFor.is_on();
+        if is_of_this_life && is_behind {
             cx.send(actor, Msg::ReportFrom { have: self.members[node].report });
         }
         self.send_view_if_older(actor, heartbeat.view, cx);
@@ -407,10 +422,11 @@ impl Coordinator {
 
     fn report(&mut self, node: usize, report: &ReadinessReport, cx: &mut MeshCx<'_>) {
         let (actor, member) = (self.mesh.node_actor(node), &mut self.members[node]);
-        if report.incarnation != member.incarnation || report.seq <= member.report || !report.is_sound() {
+        let is_of_this_life = report.incarnation == member.incarnation || Mutant::FormerLifeReports.is_on();
+        if !is_of_this_life || report.seq <= member.report || !report.is_sound() {
             return;
         }
-        if report.base > member.report {
+        if report.base > member.report && !Mutant::ReportGapTaken.is_on() {
             // An earlier report is missing: ask for all since the last.
             cx.send(actor, Msg::ReportFrom { have: member.report });
             return;
@@ -506,7 +522,7 @@ impl Coordinator {
 
     fn send_view_if_older(&self, to: ActorId, has: u64, cx: &mut MeshCx<'_>) {
         let view = self.pushing.as_ref().map_or(self.endpoints.view(), |Pushing(before)| before);
-        if has < view.version {
+        if has < view.version && !Mutant::LostViewNotResent.is_on() {
             cx.send(to, Msg::InstanceView(view.clone()));
         }
     }

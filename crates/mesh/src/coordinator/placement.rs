@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
+use crate::mutant::Mutant;
 use crate::operation::{Desired, add, count_of, total};
 
 /// The nodes, and the cores reserved on them.
@@ -195,6 +196,12 @@ impl NodeResources {
         }
         layout.placed.retain(|(_, share)| !share.is_empty());
         let mut placed = layout.placed;
+        if Mutant::PlacedTwice.is_on() {
+            let dead: Vec<_> = before.iter().filter(|(node, _)| !self.0[*node as usize].alive).cloned().collect();
+            dead.iter().for_each(|(node, share)| self.take(*node as usize, cpu, i64::from(total(share))));
+            placed.extend(dead);
+            placed.sort_by_key(|(node, _)| *node);
+        }
         if !leaving.is_empty() {
             // Instances that this step adds are not ready yet, whatever was reported before.
             let there = |node: u32, version| {

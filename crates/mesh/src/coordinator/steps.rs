@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Coordinator;
 use super::placement::{Placing, ServicePlacement};
+use super::{Coordinator, ServiceState};
 use crate::actors::MeshCx;
 use crate::measure::{OperationKind, StepHistory};
 use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};
 use crate::model::ServiceId;
+use crate::mutant::Mutant;
 use crate::operation::total;
 
 /// A node that is further behind gets a snapshot instead of the steps; older steps need not be kept whole.
@@ -76,6 +77,16 @@ pub(super) fn share_of(placed: &ServicePlacement, node: usize) -> Share {
 }
 
 impl Coordinator {
+    /// The last step is lost if no node has acknowledged it: what [`Mutant::SentBeforeLogged`] does in a crash.
+    pub(super) fn lose_by_mutant(&mut self) {
+        let last = self.log.last();
+        if Mutant::SentBeforeLogged.is_on() && last > 0 && self.members.iter().all(|member| member.acked < last) {
+            self.log.steps.pop();
+            self.log.broadcast = self.log.broadcast.min(last - 1);
+            self.members.iter_mut().for_each(|member| member.sent = member.sent.min(last - 1));
+        }
+    }
+
     /// Decides the next step: places the desired instances of `service`, numbers the step and logs it. It is sent when
     /// the event has been processed.
     pub(super) fn decide(&mut self, history: usize, kind: OperationKind, service: ServiceId, cx: &mut MeshCx<'_>) {
@@ -93,7 +104,8 @@ impl Coordinator {
         let placed = machines.place(placing, &state.placed);
         self.machines = machines;
         let state = &mut self.services[service.index()];
-        (state.generation, state.step, state.placed) = (state.generation + 1, n, placed);
+        let is_same = Mutant::GenerationOfRepair.is_on() && kind == OperationKind::Repair;
+        (state.generation, state.step, state.placed) = (state.generation + u64::from(!is_same), n, placed);
         let unplaced = self.unplaced(service);
         let state = &self.services[service.index()];
         let wanted = &state.wanted;
@@ -171,7 +183,8 @@ impl Coordinator {
     pub(super) fn resend(&mut self, node: usize, cx: &mut MeshCx<'_>) {
         let member = &mut self.members[node];
         member.resend = None;
-        if !member.alive || member.acked >= member.sent {
+        let gives_up = Mutant::GivesUp.is_on() && member.resends >= 2;
+        if !member.alive || member.acked >= member.sent || gives_up {
             return;
         }
         if cx.now().since(member.resend_due) > self.mesh.control.resend {
@@ -196,7 +209,7 @@ impl Coordinator {
             return;
         }
         let actor = self.mesh.node_actor(node);
-        if from + TAIL_MAX <= last {
+        if from + TAIL_MAX + u64::from(Mutant::TailTooLong.is_on()) <= last {
             cx.send(actor, Msg::Snapshot(Arc::new(self.snapshot(node))));
             self.count_resent(last);
         } else {
@@ -211,7 +224,8 @@ impl Coordinator {
     pub(super) fn acknowledged(&mut self, node: usize, ack: Ack, cx: &mut MeshCx<'_>) {
         let (now, last) = (cx.now(), self.log.last());
         let member = &mut self.members[node];
-        if ack.incarnation < member.incarnation || ack.applied > last {
+        let is_of_former_life = ack.incarnation < member.incarnation && !Mutant::FormerLifeAcknowledges.is_on();
+        if is_of_former_life || ack.applied > last {
             return;
         }
         if ack.applied > 0 && self.log.get(ack.applied).decision.digest != ack.digest {
@@ -225,6 +239,9 @@ impl Coordinator {
         }
         member.acked = ack.applied;
         for n in before.max(member.since) + 1..=ack.applied {
+            if Mutant::NotCumulative.is_on() && n < ack.applied {
+                continue;
+            }
             settle(&mut self.log, &mut self.history, n, true, now);
         }
         // Progress: the backoff of the remaining steps starts anew.
@@ -246,6 +263,9 @@ impl Coordinator {
             cx.disarm(timer);
         }
         for n in member.acked.max(member.since) + 1..=last {
+            if Mutant::WaitsForDead.is_on() {
+                continue;
+            }
             settle(&mut self.log, &mut self.history, n, false, cx.now());
         }
         member.since = member.since.max(last);
@@ -255,10 +275,11 @@ impl Coordinator {
         let order = |n| {
             let logged = self.log.get(n);
             // A step of an earlier term goes out under the present one.
-            let decision = if logged.decision.epoch == self.epoch {
+            let decision = if logged.decision.epoch == self.epoch || Mutant::ResentInOldTerm.is_on() {
                 logged.decision.clone()
             } else {
-                Arc::new(Decision { epoch: self.epoch, ..*logged.decision })
+                let digest = logged.decision.digest ^ u64::from(Mutant::DigestOfTerm.is_on());
+                Arc::new(Decision { epoch: self.epoch, digest, ..*logged.decision })
             };
             NodeStep { decision, share: share_of(&logged.placed, node) }
         };
@@ -266,7 +287,10 @@ impl Coordinator {
     }
 
     fn snapshot(&self, node: usize) -> Snapshot {
-        let deployed = self.services.iter().enumerate().filter(|(_, state)| state.generation > 0);
+        let is_left_out =
+            |state: &ServiceState| Mutant::SnapshotWithoutUndeployed.is_on() && state.wanted.running() == 0;
+        let all = self.services.iter().enumerate();
+        let deployed = all.filter(|(_, state)| state.generation > 0 && !is_left_out(state));
         let services = deployed.map(|(service, state)| ServiceSnapshot {
             service: ServiceId(service as u16),
             generation: state.generation,

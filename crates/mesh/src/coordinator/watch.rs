@@ -17,6 +17,7 @@ use super::progress::{Leave, NodeProgress};
 use crate::actors::MeshCx;
 use crate::diary::Seen;
 use crate::message::Tick;
+use crate::mutant::Mutant;
 
 /// Timer of the failure detection.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -79,7 +80,9 @@ impl Coordinator {
             self.machines.set_alive(*node, false);
             self.endpoints.node_failed(self.mesh.node_actor(*node));
             // What it reported is forgotten: if it is back without a new life, it is asked for all of it.
-            self.members[*node].report = 0;
+            if !Mutant::ReportsOfDeadKept.is_on() {
+                self.members[*node].report = 0;
+            }
             self.stop_waiting_for(*node, cx);
         }
         self.repair_placed_on(nodes, cx);

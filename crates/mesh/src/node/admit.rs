@@ -11,6 +11,7 @@ use crate::mark;
 use crate::measure::Failure;
 use crate::message::{Request, Tick};
 use crate::model::ServiceId;
+use crate::mutant::Mutant;
 use crate::path::Hop;
 use crate::policy::PolicyEvent;
 use crate::serving::{self, Arrival, Taken};
@@ -33,7 +34,7 @@ impl Node {
             return;
         }
         let service = self.mesh.service(request.service);
-        let mut slots = hosted.slots();
+        let mut slots = hosted.slots() + u32::from(Mutant::SlotTooMany.is_on());
         let mut instance = found.map(|at| &mut hosted.instances[at]);
         let work = self.work.get_or_insert_with(|| Box::new(Work::new(cx.id(), &self.mesh)));
         let known = request.endpoint.index() < service.endpoints.len();
@@ -41,7 +42,8 @@ impl Node {
         slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
         let accepting = instance.as_mut().filter(|instance| {
             let takes = matches!(instance.state, InstanceState::Ready | InstanceState::Draining);
-            let room = instance.active < slots || instance.queue.len() < service.queue as usize;
+            let queue = service.queue as usize + usize::from(Mutant::QueueTooLong.is_on());
+            let room = instance.active < slots || instance.queue.len() < queue;
             let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
             is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
         });

@@ -24,6 +24,7 @@ use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
 use crate::message::{Msg, ReadinessReport, Request, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
+use crate::mutant::Mutant;
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
 use crate::proxy::ProxyId;
@@ -347,8 +348,10 @@ impl HostedServices {
             hosted.reconcile(mesh.service(hosted.service), room, &mut own, cx);
             room = room.saturating_sub(hosted.instances.len());
             // Even if nothing is ready yet: the coordinator may think otherwise.
-            hosted.changed_in = 1;
-            self.changed = true;
+            if !Mutant::RestartNotReported.is_on() {
+                hosted.changed_in = 1;
+                self.changed = true;
+            }
         }
     }
 

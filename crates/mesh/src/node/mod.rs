@@ -18,6 +18,7 @@ mod figures;
 pub mod hosting;
 mod late;
 mod leave;
+mod mutated;
 mod passing;
 mod places;
 mod processor;
@@ -40,6 +41,7 @@ use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
 use crate::message::{Heartbeat, Msg, Tick};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
+use crate::mutant::Mutant;
 use crate::news::{News, Told, shortened};
 use crate::view::InstanceView;
 
@@ -241,6 +243,9 @@ impl Node {
             self.applied = Applied::default();
             self.hosting = None;
         }
+        if Mutant::TermForgotten.is_on() {
+            self.applied.epoch = 0;
+        }
         if let Some(hosting) = &mut self.hosting {
             hosting.power_off();
         }
@@ -248,6 +253,7 @@ impl Node {
 
     #[cold]
     fn start(&mut self, cx: &mut MeshCx<'_>) {
+        self.lose_by_mutants(cx);
         self.applied.begin(cx.incarnation());
         cx.send(COORDINATOR, Msg::Hello(self.applied.ack(cx.incarnation())));
         if let Some(hosting) = &mut self.hosting {
@@ -300,7 +306,8 @@ impl Node {
     }
 
     fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
-        if !view.replaces(&self.view) {
+        let is_newer = view.replaces(&self.view);
+        if !is_newer && !(Mutant::OlderViewTaken.is_on() && view.version < self.view.version) {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);

@@ -11,6 +11,7 @@ use crate::actors::MeshCx;
 use crate::measure::OperationKind;
 use crate::message::{Ack, Msg, NodeStep, Share, Snapshot};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
+use crate::mutant::{self, Mutant};
 
 /// Limit of steps that wait for earlier ones; a step beyond it is dropped, and will be resent.
 pub const OUT_OF_ORDER_MAX: usize = 256;
@@ -42,12 +43,17 @@ impl Applied {
     pub(super) fn begin(&mut self, incarnation: u32) {
         self.early = None;
         if self.lineage == 0 {
-            self.lineage = incarnation + 1;
+            self.lineage = if Mutant::LineageKept.is_on() { 1 } else { incarnation + 1 };
         }
     }
 
     /// The acknowledgement to send.
     pub(super) fn ack(&self, incarnation: u32) -> Ack {
+        let last_early = self.early.as_ref().and_then(|early| early.orders.last());
+        if let Some(early) = last_early.filter(|_| Mutant::AcknowledgedEarly.is_on()) {
+            let (applied, digest) = (early.decision.n, early.decision.digest);
+            return Ack { applied, digest, lineage: self.lineage, incarnation };
+        }
         Ack { applied: self.n, digest: self.digest, lineage: self.lineage, incarnation }
     }
 
@@ -58,9 +64,10 @@ impl Applied {
 
 impl Node {
     pub(super) fn apply_steps(&mut self, orders: Vec<NodeStep>, cx: &mut MeshCx<'_>) {
+        let mut has_applied = false;
         for order in orders {
             let decision = &order.decision;
-            let overtaken = decision.epoch < self.applied.epoch;
+            let overtaken = decision.epoch < self.applied.epoch && !Mutant::OlderTermTaken.is_on();
             let other_history = decision.n == self.applied.n && decision.digest != self.applied.digest;
             if overtaken || other_history || !makes_sense(&self.mesh, decision.service, &order.share) {
                 cx.note("refuse", u64::from(decision.service.0), decision.n);
@@ -68,8 +75,12 @@ impl Node {
                 continue;
             }
             self.applied.epoch = decision.epoch;
-            if Some(decision.n) == self.applied.n.checked_add(1) {
+            let is_next = Some(decision.n) == self.applied.n.checked_add(1);
+            if is_next || Mutant::GapApplied.is_on() && decision.n > self.applied.n {
+                has_applied = true;
                 self.apply(&order, cx);
+            } else if Mutant::RepeatApplied.is_on() && decision.n < self.applied.n {
+                self.host(decision.service, decision.generation, decision.capacity, &order.share, cx);
             } else if decision.n > self.applied.n {
                 self.keep_early(order, cx);
             }
@@ -84,20 +95,26 @@ impl Node {
             self.applied.early = None;
         }
         // Also for what had been applied before: the acknowledgement may have been lost (R4).
-        cx.send(COORDINATOR, Msg::Ack(self.applied.ack(cx.incarnation())));
+        if has_applied || !Mutant::RepeatNotAcknowledged.is_on() {
+            cx.send(COORDINATOR, Msg::Ack(self.applied.ack(cx.incarnation())));
+        }
         self.report_changes(cx);
     }
 
     pub(super) fn apply_snapshot(&mut self, snapshot: &Snapshot, cx: &mut MeshCx<'_>) {
         let applied = &mut self.applied;
         let make_sense = snapshot.services.iter().all(|s| makes_sense(&self.mesh, s.service, &s.share));
-        if snapshot.epoch < applied.epoch || !make_sense {
+        let overtaken = snapshot.epoch < applied.epoch && !Mutant::OlderSnapshotTaken.is_on();
+        if overtaken || !make_sense {
             cx.send(COORDINATOR, Msg::Refuse { n: snapshot.n, epoch: applied.epoch });
             return;
         }
         applied.epoch = snapshot.epoch;
         if snapshot.n > applied.n {
-            (applied.n, applied.digest) = (snapshot.n, snapshot.digest);
+            applied.n = snapshot.n;
+            if !Mutant::SnapshotWithoutDigest.is_on() {
+                applied.digest = snapshot.digest;
+            }
             cx.note("snapshot", 0, snapshot.n);
             for s in &snapshot.services {
                 self.host(s.service, s.generation, s.capacity, &s.share, cx);
@@ -110,8 +127,11 @@ impl Node {
     /// One record: the step counts as applied with its effect, or not at all (R3).
     fn apply(&mut self, order: &NodeStep, cx: &mut MeshCx<'_>) {
         let decision = &order.decision;
+        self.keep_for_mutants(cx);
         (self.applied.n, self.applied.digest) = (decision.n, decision.digest);
-        cx.note("apply", u64::from(decision.service.0), decision.n);
+        if !mutant::any() {
+            cx.note("apply", u64::from(decision.service.0), decision.n);
+        }
         self.host(decision.service, decision.generation, decision.capacity, &order.share, cx);
         if decision.kind == OperationKind::Flush
             && let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(decision.service))
