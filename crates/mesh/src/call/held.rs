@@ -103,7 +103,7 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// Sends an autoscaler the demand for a service, of a caller that has no instance of it.
-    pub(crate) fn tell_demand(&self, to: ActorId, service: ServiceId, round: u32, cx: &mut MeshCx<'_>) {
+    pub(crate) fn tell_demand(&self, to: ActorId, service: ServiceId, round: u64, cx: &mut MeshCx<'_>) {
         let demand = self.demand(Demand::none(service, round, cx.now()), cx.now());
         cx.send(to, Msg::Demand(Box::new(demand)));
     }

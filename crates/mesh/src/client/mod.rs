@@ -17,7 +17,6 @@ use meshsim_actor::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::autoscale::demand::Demand;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};

@@ -11,7 +11,6 @@ use crate::measure::{OperationKind, StepHistory};
 use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};
 use crate::model::ServiceId;
 use crate::mutant::Mutant;
-use crate::operation::total;
 
 /// A node that is further behind gets a snapshot instead of the steps; older steps need not be kept whole.
 pub const TAIL_MAX: u64 = 64;
