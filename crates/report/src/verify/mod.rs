@@ -10,12 +10,14 @@
 //! - `instances`: a node reports no more instances than its steps give it;
 //! - `slots`: an instance serves no more requests at once than it has slots, and no more wait than its queue holds;
 //! - `views`: callers are told of instances that a node has reported, each once;
+//! - `callers`: a caller keeps the newest view that has reached it;
 //! - `replies`: a reply answers a request that arrived, once for each time that it did;
 //! - `healed`: when no fault has held for long enough, all is as it was decided.
 //!
 //! To add a rule: a file with a type that implements `Check`, and a line in [`Verifier::new`].
 
 mod arrivals;
+mod callers;
 mod decisions;
 mod epochs;
 mod given;
@@ -223,6 +225,7 @@ impl Verifier {
             Box::<instances::Instances>::default(),
             Box::<slots::Slots>::default(),
             Box::<views::Views>::default(),
+            Box::<callers::Callers>::default(),
             Box::<replies::Replies>::default(),
             Box::<healed::Healed>::default(),
         ];

@@ -4,7 +4,7 @@ use meshsim_actor::Rng;
 
 use super::{HEALED_S, Topology, between, millis, one_of, percent, swarm, whole};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Drop,
     Loss,
@@ -24,9 +24,11 @@ enum Kind {
     Bridge,
     Ring,
     Service,
+    /// A node restarts at once while its messages are late, and perhaps the coordinator with it.
+    LateRestart,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 19] = [
     Kind::Drop,
     Kind::Loss,
     Kind::Duplicate,
@@ -45,6 +47,7 @@ const KINDS: [Kind; 18] = [
     Kind::Bridge,
     Kind::Ring,
     Kind::Service,
+    Kind::LateRestart,
 ];
 
 const COORDINATOR: &str = "coordinator";
@@ -54,11 +57,36 @@ pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
     let kinds = swarm(&KINDS, rng);
     let mut faults = Vec::new();
     for _ in 0..whole(2, 9, rng) {
+        let kind = *one_of(&kinds, rng);
+        if kind == Kind::LateRestart {
+            faults.extend(late_restart(topology, rng));
+            continue;
+        }
         let at = between(0.2, HEALED_S - 2.0, rng);
         // Short ones fall between two messages; long ones outlast the detection of a failure.
         let length = if rng.chance(0.4) { between(0.02, 1.0, rng) } else { between(1.0, 10.0, rng) };
         let when = format!("at: {}, for: {}", millis(at), millis(length.min(HEALED_S - 0.1 - at)));
-        add(*one_of(&kinds, rng), &when, topology, &mut faults, rng);
+        add(kind, &when, topology, &mut faults, rng);
+    }
+    faults
+}
+
+/// A node restarts at once while its messages are late, and perhaps the coordinator with it: messages of a former life,
+/// or of an older term, arrive.
+fn late_restart(topology: &Topology, rng: &mut Rng) -> Vec<String> {
+    let node = one_of(&topology.nodes, rng);
+    let at = between(1.0, HEALED_S - 6.0, rng);
+    let late = format!("reorder: {{ share: {}, within: {} }}", percent(0.2, 0.8, rng), millis(between(0.3, 2.5, rng)));
+    let ends = format!("{{ from: [{node}, {COORDINATOR}], to: [{node}, {COORDINATOR}] }}");
+    let mut faults = vec![format!("{{ at: {}, for: 5s, link: {ends}, {late} }}", millis(at))];
+    let mut restart = |what: String, rng: &mut Rng| {
+        let (at, length) = (at + between(0.2, 4.0, rng), between(0.01, 0.3, rng));
+        faults.push(format!("{{ at: {}, for: {}, {what} }}", millis(at), millis(length)));
+    };
+    let how = if rng.chance(0.5) { "crash" } else { "wipe" };
+    restart(format!("{how}: {node}"), rng);
+    if rng.chance(0.5) {
+        restart(format!("crash: {COORDINATOR}"), rng);
     }
     faults
 }
@@ -124,6 +152,7 @@ fn add(kind: Kind, when: &str, topology: &Topology, faults: &mut Vec<String>, rn
             };
             push(format!("service: {service}, {how}"));
         }
+        Kind::LateRestart => unreachable!("it has several faults"),
     }
 }
 

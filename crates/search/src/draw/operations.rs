@@ -24,12 +24,14 @@ enum Kind {
     /// Many small steps.
     ScaleOften,
     Redeploy,
+    /// For good.
+    Undeploy,
     Set,
     /// A node is drained for a while.
     Drain,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Extend,
     Kind::ExtendToNone,
     Kind::ExtendTwice,
@@ -38,6 +40,7 @@ const KINDS: [Kind; 10] = [
     Kind::Scale,
     Kind::ScaleOften,
     Kind::Redeploy,
+    Kind::Undeploy,
     Kind::Set,
     Kind::Drain,
 ];
@@ -93,7 +96,8 @@ fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<Str
                 .push(format!("{{ at: {}, scale: {name}, by: {by}, times: {times}, every: {every} }}", millis(at)));
         }
         Kind::ScaleOften => {
-            let (times, every) = (whole(30, 90, rng), millis(between(0.1, 0.3, rng)));
+            // A node that is away meanwhile gets a snapshot.
+            let (times, every) = (whole(30, 120, rng), millis(between(0.04, 0.3, rng)));
             operations
                 .push(format!("{{ at: {}, scale: {name}, by: 1.01, times: {times}, every: {every} }}", millis(at)));
         }
@@ -102,6 +106,7 @@ fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<Str
             operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at)));
             operations.push(format!("{{ at: {back}, deploy: {name} }}"));
         }
+        Kind::Undeploy => operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at))),
         Kind::Set if service.takes_balancer => {
             let to = one_of(&["random", "round_robin", "least_request"], rng);
             operations.push(format!("{{ at: {}, set: services.{name}.balancer, to: {to} }}", millis(at)));
