@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::message::{Decision, Msg};
+use meshsim_mesh::message::{Decision, Msg, NodeStep, Share};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 
-use super::{At, Check, Event};
+use super::{At, Check, Content, Event};
 
 /// The steps so far, by number, and the generation of each by its service and number.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub(super) struct Decisions {
     generations: BTreeMap<(ServiceId, u64), u64>,
     /// Digests of snapshots up to steps that were sent to no node: there was none to send them to.
     snapshots: BTreeMap<u64, u64>,
+    /// What each step gives a node, for the steps that it has not acknowledged.
+    shares: BTreeMap<ActorId, BTreeMap<u64, Share>>,
 }
 
 impl Check for Decisions {
@@ -32,7 +35,18 @@ impl Check for Decisions {
                 *self = Decisions::default();
                 None
             }
-            Event::Sent(_, Msg::Steps(steps)) => Some(steps.iter().try_for_each(|step| self.add(&step.decision))),
+            Event::Arrived(node, Content::Control(msg)) => {
+                if let Msg::Ack(ack) = &**msg
+                    && let Some(shares) = self.shares.get_mut(node)
+                {
+                    *shares = shares.split_off(&(ack.applied + 1));
+                }
+                None
+            }
+            Event::Sent(node, Msg::Steps(steps)) => Some(steps.iter().try_for_each(|step| {
+                self.add(&step.decision)?;
+                self.gives(*node, step)
+            })),
             Event::Sent(_, Msg::Snapshot(snapshot)) => Some(match self.steps.get(&snapshot.n) {
                 _ if snapshot.n == 0 => Ok(()),
                 Some(step) if step.digest == snapshot.digest => Ok(()),
@@ -63,6 +77,13 @@ impl Decisions {
             }
             None => Err(format!("sends step {} after step {last}", step.n)),
         }
+    }
+
+    /// A step that is sent to a node again gives it the same.
+    fn gives(&mut self, node: ActorId, step: &NodeStep) -> Result<(), String> {
+        let n = step.decision.n;
+        let before = self.shares.entry(node).or_default().entry(n).or_insert_with(|| step.share.clone());
+        if *before == step.share { Ok(()) } else { Err(format!("sends step {n} again, and it gives something else")) }
     }
 
     /// The generation follows that of the service's step before, by number. Those up to `covered` are in a snapshot:
