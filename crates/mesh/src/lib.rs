@@ -38,6 +38,7 @@ pub mod operation;
 pub mod path;
 pub mod policy;
 pub mod program;
+pub mod protocol;
 pub mod proxy;
 pub mod request_id;
 pub mod results;

@@ -23,6 +23,10 @@ const RARE: [Mutant; 5] = [
     Mutant::ReportsOfDeadKept,
 ];
 
+/// A mutant that a campaign has never found: it needs a step of an older term that comes after a later step, which waits
+/// for it, and after a crash. The exhaustive search of the protocol finds it (`exhaustive`).
+const TOO_RARE: Mutant = Mutant::TermForgotten;
+
 /// How a mutant was found.
 struct Found {
     seeds: u64,
@@ -69,7 +73,7 @@ fn table_file() -> PathBuf {
 
 #[test]
 fn a_campaign_finds_each_mutant_that_is_not_rare() {
-    let usual = Mutant::ALL.into_iter().filter(|mutant| !RARE.contains(mutant));
+    let usual = Mutant::ALL.into_iter().filter(|mutant| !RARE.contains(mutant) && *mutant != TOO_RARE);
     assert_none_is_hidden(&find_all(usual.collect(), SEEDS_MAX));
 }
 
@@ -84,15 +88,19 @@ fn the_table_lists_each_mutant() {
 #[ignore = "it takes minutes: a long campaign"]
 #[expect(clippy::disallowed_methods, reason = "a table is written only when this asks for it")]
 fn a_long_campaign_finds_each_mutant() {
-    let found = find_all(Mutant::ALL.to_vec(), SEEDS_MAX_OF_RARE);
+    let mut found = find_all(Mutant::ALL.into_iter().filter(|it| *it != TOO_RARE).collect(), SEEDS_MAX_OF_RARE);
+    assert_none_is_hidden(&found);
+    found.push((TOO_RARE, None));
+    found.sort_by_key(|(mutant, _)| *mutant);
     let mut table = format!("{:<26} {:>5}  rule that is broken first\n", "mutant", "seeds");
     for (mutant, found) in &found {
-        let (seeds, rule) = found.as_ref().map_or(("-".into(), "none"), |it| (it.seeds.to_string(), &it.rule));
+        let (seeds, rule) = found.as_ref().map_or(("-".into(), "none; the exhaustive search finds it"), |it| {
+            (it.seeds.to_string(), it.rule.as_str())
+        });
         table += &format!("{:<26} {seeds:>5}  {rule}\n", mutant.name());
     }
     println!("{table}");
     if std::env::var("MESHSIM_BLESS").is_ok() {
         std::fs::write(table_file(), &table).expect("the table can be written");
     }
-    assert_none_is_hidden(&found);
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::placement::{Placing, ServicePlacement};
+use super::progress::NodeProgress;
 use super::{Coordinator, ServiceState};
 use crate::actors::MeshCx;
 use crate::measure::{OperationKind, StepHistory};
 use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};
 use crate::model::ServiceId;
 use crate::mutant::Mutant;
+use crate::protocol::{CoordinatorProtocol, MemberProtocol};
 
 /// A node that is further behind gets a snapshot instead of the steps; older steps need not be kept whole.
 pub const TAIL_MAX: u64 = 64;
@@ -76,6 +78,27 @@ pub(super) fn share_of(placed: &ServicePlacement, node: usize) -> Share {
 }
 
 impl Coordinator {
+    /// State of the step protocol.
+    pub fn protocol(&self) -> CoordinatorProtocol {
+        let member = |it: &NodeProgress| MemberProtocol {
+            alive: it.alive,
+            acked: it.acked,
+            sent: it.sent,
+            since: it.since,
+            lineage: it.lineage,
+            incarnation: it.incarnation,
+            resends: it.resend.is_some(),
+        };
+        CoordinatorProtocol {
+            epoch: self.epoch,
+            digests: self.log.steps.iter().map(|logged| logged.decision.digest).collect(),
+            broadcast: self.log.broadcast,
+            waiting: self.log.steps.iter().map(|logged| logged.waiting).collect(),
+            members: self.members.iter().map(member).collect(),
+            operations: self.running.iter().map(|it| (it.steps, it.next.is_some())).collect(),
+        }
+    }
+
     /// The last step is lost if no node has acknowledged it: what [`Mutant::SentBeforeLogged`] does in a crash.
     pub(super) fn lose_by_mutant(&mut self) {
         let last = self.log.last();

@@ -210,6 +210,11 @@ impl HostedServices {
         self.numbers.binary_search(&service)
     }
 
+    /// Generation and share of each service.
+    pub(super) fn shares(&self) -> Vec<(ServiceId, u64, Share)> {
+        self.services.iter().map(|hosted| (hosted.service, hosted.generation, hosted.share.clone())).collect()
+    }
+
     /// True if there is no instance, not even one that drains.
     pub(super) fn is_empty(&self) -> bool {
         self.services.iter().all(|hosted| hosted.instances.is_empty())

@@ -12,6 +12,7 @@ use crate::measure::OperationKind;
 use crate::message::{Ack, Msg, NodeStep, Share, Snapshot};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 use crate::mutant::{self, Mutant};
+use crate::protocol::NodeProtocol;
 
 /// Limit of steps that wait for earlier ones; a step beyond it is dropped, and will be resent.
 pub const OUT_OF_ORDER_MAX: usize = 256;
@@ -63,6 +64,21 @@ impl Applied {
 }
 
 impl Node {
+    /// State of the step protocol.
+    pub fn protocol(&self) -> NodeProtocol {
+        let Applied { n, digest, epoch, lineage, early } = &self.applied;
+        let early = early.as_deref();
+        NodeProtocol {
+            applied: *n,
+            digest: *digest,
+            epoch: *epoch,
+            lineage: *lineage,
+            early: early.into_iter().flat_map(|it| &it.orders).map(|it| (it.decision.n, it.decision.epoch)).collect(),
+            asked_to: early.map_or(0, |it| it.asked_to),
+            services: self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.shares()),
+        }
+    }
+
     pub(super) fn apply_steps(&mut self, orders: Vec<NodeStep>, cx: &mut MeshCx<'_>) {
         let mut has_applied = false;
         for order in orders {
