@@ -2,7 +2,7 @@
 
 use meshsim_actor::Rng;
 
-use super::{HEALED_S, ServiceFacts, Topology, between, millis, one_of, swarm, whole};
+use super::{HEALED_S, ServiceFacts, Topology, between, millis, one_of, percent, swarm, whole};
 
 /// Largest number of instances that an operation wants.
 const INSTANCES_MAX: u32 = 40;
@@ -29,9 +29,13 @@ enum Kind {
     Set,
     /// A node is drained for a while.
     Drain,
+    /// A new version, a share of the requests after the other.
+    Rollout,
+    /// All instances of a new version at once.
+    BlueGreen,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 13] = [
     Kind::Extend,
     Kind::ExtendToNone,
     Kind::ExtendTwice,
@@ -43,6 +47,8 @@ const KINDS: [Kind; 11] = [
     Kind::Undeploy,
     Kind::Set,
     Kind::Drain,
+    Kind::Rollout,
+    Kind::BlueGreen,
 ];
 
 /// Operations, as items of a file's list.
@@ -106,6 +112,13 @@ fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<Str
             operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at)));
             operations.push(format!("{{ at: {back}, deploy: {name} }}"));
         }
+        Kind::Rollout => operations.push(rollout(at, service, rng)),
+        Kind::BlueGreen => {
+            service.version = (service.version + 1).min(VERSION_MAX);
+            let (to, promotion) = (service.version, millis(between(0.0, 3.0, rng)));
+            let how = format!("blue_green: {{ test_weight: {}, auto_promotion: {promotion} }}", percent(0.0, 0.3, rng));
+            operations.push(format!("{{ at: {}, rollout: {name}, to: {to}, {how}, {} }}", millis(at), ends(rng)));
+        }
         Kind::Undeploy => operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at))),
         Kind::Set if service.takes_balancer => {
             let to = one_of(&["random", "round_robin", "least_request"], rng);
@@ -131,6 +144,33 @@ fn extend(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
         _ => "away",
     };
     format!("{{ {head}, rate: {}, rounding: {rounding} }}", one_of(&[0.2, 0.3, 0.5, 1.0, 1.5], rng))
+}
+
+/// A canary. It ends: pauses are short, and what is not ready for long aborts it.
+fn rollout(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
+    service.version = (service.version + 1).min(VERSION_MAX);
+    let mut steps = Vec::new();
+    for weight in 1..=whole(1, 3, rng) {
+        if rng.chance(0.3) {
+            steps.push(format!("set_canary_scale: {}", whole(1, 5, rng)));
+        }
+        steps.push(format!("set_weight: {}%", weight * 25));
+        steps.push(format!("pause: {}", millis(between(0.2, 3.0, rng))));
+    }
+    // Some fail by what their nodes measure: any latency is above none.
+    let analysis = match rng.below(4) {
+        0 => ", analysis: { metrics: [ p50 < 1us ], interval: 1s }",
+        1 => ", analysis: { metrics: [ errors < 50% ], interval: 1s, inconclusive_limit: 1000 }",
+        _ => "",
+    };
+    let head = format!("at: {}, rollout: {}, to: {}", millis(at), service.name, service.version);
+    format!("{{ {head}, steps: [ {} ]{analysis}, {} }}", steps.join(", "), ends(rng))
+}
+
+/// When a rollout gives up, and when the instances go that it does not need any more.
+fn ends(rng: &mut Rng) -> String {
+    let (deadline, delay) = (millis(between(2.0, 15.0, rng)), millis(between(0.0, 3.0, rng)));
+    format!("progress_deadline: {deadline}, scale_down_delay: {delay}, abort_scale_down_delay: {delay}")
 }
 
 /// The drain of one node. It is over before the faults are.

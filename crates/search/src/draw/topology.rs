@@ -30,7 +30,7 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         _ => format!("{{ pareto: {}, shape: 2 }}", millis(between(0.002, 0.02, rng))),
     };
     let control = format!(
-        "{{ heartbeat: {}, missed: {}, resend: {}, resend_cap: {}, debounce: {}, placement: {} }}",
+        "{{ heartbeat: {}, missed: {}, resend: {}, resend_cap: {}, debounce: {}, placement: {}, metrics: 1s }}",
         millis(between(0.5, 1.0, rng)),
         whole(2, 3, rng),
         millis(between(0.2, 0.8, rng)),
@@ -49,12 +49,13 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         let script = calls.map_or_else(|| "[ work: 2ms ]".into(), |to| format!("[ work: 1ms, call: {to} ]"));
         text += &format!(
             "  {name}: {{ instances: {instances}, capacity: {}, queue: {}, cpu: {CPU}, start_delay: {}, drain_delay: {}, \
-             {}endpoints: {{ get: {{ script: {script} }} }} }}\n",
+             {}{}endpoints: {{ get: {{ script: {script} }} }} }}\n",
             whole(1, 4, rng),
             whole(0, 3, rng),
             millis(if rng.chance(0.5) { 0.0 } else { between(0.1, 2.0, rng) }),
             millis(between(0.1, 1.5, rng)),
             budget(rng),
+            autoscale(rng),
         );
         facts.push(ServiceFacts { name: name.into(), instances, version: 1, takes_balancer: true });
     }
@@ -69,6 +70,16 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         loads.push("users".into());
     }
     (text, Topology { nodes, loads, services: facts })
+}
+
+/// An autoscaler, for one service of ten.
+fn autoscale(rng: &mut Rng) -> String {
+    match rng.below(30) {
+        0 => "autoscale: { max: 20, concurrency: 0.5, sync: 2s, down: { window: 4s } }, ".into(),
+        1 => "autoscale: { knative: { concurrency: 1, max: 20, stable_window: 10s } }, ".into(),
+        2 => "autoscale: { capacity: { utilisation: 60%, sync: 2s, window: 4s } }, ".into(),
+        _ => String::new(),
+    }
 }
 
 /// A disruption budget, for three services of ten.
