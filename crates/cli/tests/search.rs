@@ -86,7 +86,7 @@ fn a_breach_is_told_and_written_and_is_found_again_from_its_seed_and_its_file() 
     let bytes = |run: &str| fs::read(folder.join(run).join("trace.bin")).unwrap();
     assert!(bytes("broken") == bytes("again"), "the same seed gives the same trace");
     let verified = meshsim(&folder, &["verify", "broken"]);
-    assert_exit(&verified, 99);
+    assert_exit(&verified, 1);
     // Without the fault, the same experiment breaks no rule.
     assert_exit(&meshsim(&folder, &["search", "--seed", seed, "--no-progress"]), 0);
 }
@@ -107,11 +107,11 @@ fn an_experiment_that_breaks_a_rule_is_shrunk_to_the_parts_that_it_needs() {
     let small = folder.join("small");
     assert!(fs::read_to_string(small.join("sequence.svg")).unwrap().contains("</svg>"));
     // It is a run like any other: its trace shows the breach, and its file repeats it.
-    assert_exit(&meshsim(&folder, &["verify", "small"]), 99);
+    assert_exit(&meshsim(&folder, &["verify", "small"]), 1);
     let file = small.join("experiment.yaml");
     let again = mutated(&folder, &["run", file.to_str().unwrap(), "--trace", "--no-progress", "--out", "again"]);
     assert!(matches!(again.status.code(), Some(0 | 99)), "{}", stderr(&again));
-    assert_exit(&meshsim(&folder, &["verify", "again"]), 99);
+    assert_exit(&meshsim(&folder, &["verify", "again"]), 1);
     // Nothing is left that could be left out.
     let once_more = mutated(&folder, &["shrink", "small", "--no-progress", "--json", "--out", "smaller"]);
     let smaller: Value = serde_json::from_str(&stdout(&once_more)).unwrap();
