@@ -81,9 +81,7 @@ pub fn canary_instances(weight: f64, n: u32) -> u32 {
 
 pub(super) fn iterate(to: u32, weights: &[f64], k: usize, wanted: &mut Desired, observed: Observed<'_>) -> Iteration {
     let dropped = if wanted.canary.as_ref().is_some_and(|canary| canary.version != to) { leave(wanted, to) } else { 0 };
-    if wanted.other_than(to) == 0 {
-        wanted.canary = None;
-        wanted.v = f64::from(to);
+    if settle(to, wanted) {
         return if dropped > 0 { Iteration::Last } else { Iteration::Reached };
     }
     let before = wanted.versions.clone();
@@ -178,6 +176,16 @@ pub(super) fn leave(wanted: &mut Desired, to: u32) -> u32 {
     take_away(canary.version, wanted)
 }
 
+/// True if all instances are of this version, or there are none. Then those that come are of it, too, and it is no
+/// canary.
+pub(crate) fn settle(to: u32, wanted: &mut Desired) -> bool {
+    let has_only = wanted.other_than(to) == 0;
+    if has_only {
+        (wanted.target, wanted.canary, wanted.v) = (to, None, f64::from(to));
+    }
+    has_only
+}
+
 /// The new version has all requests, and instances enough for them: the old ones go.
 pub(crate) fn promote(wanted: &mut Desired) {
     let Some(canary) = wanted.canary.take() else { return };
@@ -217,6 +225,14 @@ mod tests {
         assert_eq!(step(3, &[(1, 10), (2, 9)]), (Iteration::Wait, vec![(1, 10), (2, 10)], 10, 1));
         assert_eq!(step(3, &[(1, 10), (2, 10)]), (Iteration::Last, vec![(2, 10)], 0, 2));
         assert_eq!((wanted.v, wanted.canary), (2.0, None));
+    }
+
+    #[test]
+    fn an_update_of_a_service_without_instances_gives_the_version_of_those_that_come() {
+        let mut wanted = Desired::of_one_version(0, 1);
+        assert_eq!(canary(2, &[0.5], 0, &mut wanted, &[]), Iteration::Reached);
+        wanted.set_instances(3, Observed::of(&[]));
+        assert_eq!((wanted.versions, wanted.v), (vec![(2, 3)], 2.0));
     }
 
     #[test]

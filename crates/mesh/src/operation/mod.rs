@@ -277,16 +277,11 @@ impl Desired {
         self.running().saturating_sub(self.instances)
     }
 
-    /// True if no instance is of another version.
-    pub(crate) fn has_only(&self, version: u32) -> bool {
-        self.other_than(version) == 0
-    }
-
     /// The share of requests that a version is to get as a canary; 1 if all instances are of it, 0 if it is no canary.
     pub fn weight_of(&self, version: u32) -> f64 {
         match &self.canary {
             Some(canary) if canary.version == version => canary.weight(),
-            _ if self.target == version && self.has_only(version) => 1.0,
+            _ if self.target == version && self.other_than(version) == 0 => 1.0,
             _ => 0.0,
         }
     }

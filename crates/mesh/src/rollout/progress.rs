@@ -171,7 +171,7 @@ impl RolloutProgress {
 
     fn turn(&mut self, world: &mut World<'_, '_>) -> Iteration {
         if self.stage == Stage::Begins {
-            if world.wanted.has_only(world.rollout.to) {
+            if canary::settle(world.rollout.to, world.wanted) {
                 self.stage = Stage::Ended;
                 return Iteration::Reached;
             }
@@ -493,6 +493,16 @@ mod tests {
         let mut it = Course::of(rollout(vec![scale]), wanted);
         assert_eq!(it.advance(0, MeasurementVerdict::Successful), Iteration::Step);
         assert_eq!((it.history.weight, it.wanted.target), (0.0, 1));
+    }
+
+    #[test]
+    fn a_rollout_of_a_service_without_instances_gives_the_version_of_those_that_come() {
+        // An update to version 2 was at half of the requests when all instances went.
+        let canary = Canary { version: 2, weights: vec![0.5], reached: 0.0, scale: None };
+        let wanted = Desired { canary: Some(canary), ..Desired::of_one_version(0, 1) };
+        let mut it = Course::of(rollout(vec![RolloutStep::SetWeight(0.5)]), wanted);
+        assert_eq!(it.advance(0, MeasurementVerdict::Successful), Iteration::Reached);
+        assert_eq!((it.wanted.target, it.wanted.canary, it.wanted.v), (2, None, 2.0));
     }
 
     #[test]
