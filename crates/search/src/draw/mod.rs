@@ -24,6 +24,8 @@ pub struct Topology {
     /// Loads, by name.
     loads: Vec<String>,
     services: Vec<ServiceFacts>,
+    /// Seconds between two rounds in which nodes are asked for measurements.
+    metrics_s: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +59,7 @@ impl Base {
             nodes: mesh.nodes.iter().map(|node| quoted_if_needed(&node.name)).collect(),
             loads: mesh.loads.iter().map(|load| quoted_if_needed(&load.name)).collect(),
             services: services.collect(),
+            metrics_s: mesh.control.metrics.secs(),
         };
         Base { bundle: experiment.bundle(), topology }
     }

@@ -64,7 +64,7 @@ pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
             operations.push(drain(at, topology, rng));
             continue;
         }
-        add(kind, at, &mut services[index], &mut operations, rng);
+        add(kind, at, &mut services[index], topology, &mut operations, rng);
     }
     // A service that a deploy names is not deployed at the start by itself.
     let redeployed: Vec<&str> = (topology.services.iter().map(|service| service.name.as_str()))
@@ -76,7 +76,14 @@ pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
     operations
 }
 
-fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<String>, rng: &mut Rng) {
+fn add(
+    kind: Kind,
+    at: f64,
+    service: &mut ServiceFacts,
+    topology: &Topology,
+    operations: &mut Vec<String>,
+    rng: &mut Rng,
+) {
     let name = service.name.clone();
     match kind {
         Kind::Extend => operations.push(extend(at, service, rng)),
@@ -112,7 +119,7 @@ fn add(kind: Kind, at: f64, service: &mut ServiceFacts, operations: &mut Vec<Str
             operations.push(format!("{{ at: {}, undeploy: {name} }}", millis(at)));
             operations.push(format!("{{ at: {back}, deploy: {name} }}"));
         }
-        Kind::Rollout => operations.push(rollout(at, service, rng)),
+        Kind::Rollout => operations.push(rollout(at, service, topology, rng)),
         Kind::BlueGreen => {
             service.version = (service.version + 1).min(VERSION_MAX);
             let (to, promotion) = (service.version, millis(between(0.0, 3.0, rng)));
@@ -147,7 +154,7 @@ fn extend(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
 }
 
 /// A canary. It ends: pauses are short, and what is not ready for long aborts it.
-fn rollout(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
+fn rollout(at: f64, service: &mut ServiceFacts, topology: &Topology, rng: &mut Rng) -> String {
     service.version = (service.version + 1).min(VERSION_MAX);
     let mut steps = Vec::new();
     for weight in 1..=whole(1, 3, rng) {
@@ -159,9 +166,15 @@ fn rollout(at: f64, service: &mut ServiceFacts, rng: &mut Rng) -> String {
     }
     // Some fail by what their nodes measure: any latency is above none.
     let analysis = match rng.below(4) {
-        0 => ", analysis: { metrics: [ p50 < 1us ], interval: 1s, inconclusive_limit: 1000 }",
-        1 => ", analysis: { metrics: [ errors < 50% ], interval: 1s, inconclusive_limit: 1000 }",
+        0 => "p50 < 1us",
+        1 => "errors < 50%",
         _ => "",
+    };
+    let analysis = if analysis.is_empty() {
+        String::new()
+    } else {
+        let interval = millis(topology.metrics_s);
+        format!(", analysis: {{ metrics: [ {analysis} ], interval: {interval}, inconclusive_limit: 1000 }}")
     };
     let head = format!("at: {}, rollout: {}, to: {}", millis(at), service.name, service.version);
     format!("{{ {head}, steps: [ {} ]{analysis}, {} }}", steps.join(", "), ends(rng))

@@ -7,6 +7,9 @@ use super::{END_S, HEALED_S, ServiceFacts, Topology, between, millis, one_of, wh
 /// Cores that an instance reserves.
 const CPU: f64 = 0.1;
 
+/// Seconds between two rounds of measurements.
+const METRICS_S: f64 = 1.0;
+
 /// Instances of a service for which the nodes have room, while it is updated and a node is down.
 const ROOM: f64 = 75.0;
 
@@ -30,13 +33,14 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         _ => format!("{{ pareto: {}, shape: 2 }}", millis(between(0.002, 0.02, rng))),
     };
     let control = format!(
-        "{{ heartbeat: {}, missed: {}, resend: {}, resend_cap: {}, debounce: {}, placement: {}, metrics: 1s }}",
+        "{{ heartbeat: {}, missed: {}, resend: {}, resend_cap: {}, debounce: {}, placement: {}, metrics: {} }}",
         millis(between(0.5, 1.0, rng)),
         whole(2, 3, rng),
         millis(between(0.2, 0.8, rng)),
         millis(between(1.0, 5.0, rng)),
         millis(between(0.02, 0.2, rng)),
         one_of(&["spread", "bin_pack"], rng),
+        millis(METRICS_S),
     );
     let mut text = format!("name: search\nseed: {seed}\nduration: {END_S}s\nnodes:\n");
     groups.iter().for_each(|group| text += &format!("  - {group}\n"));
@@ -69,7 +73,7 @@ pub(super) fn draw(seed: u64, rng: &mut Rng) -> (String, Topology) {
         );
         loads.push("users".into());
     }
-    (text, Topology { nodes, loads, services: facts })
+    (text, Topology { nodes, loads, services: facts, metrics_s: METRICS_S })
 }
 
 /// An autoscaler, for one service of ten.
