@@ -12,11 +12,10 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::assignments::Join;
-use crate::control::{Answer, Control, Joined, ProcessId, Purpose};
+use crate::cluster::{Answer, ConnectionId, Control, Join, Joined, ProcessId, Purpose, refusal};
 use crate::dial::ping;
 use crate::host::Host;
-use crate::link::{HANDSHAKE, Link, LinkError, refusal};
+use crate::link::{HANDSHAKE, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::peer_log::PeerLog;
 use crate::run_spec::Live;
@@ -31,12 +30,18 @@ const TEXT_BYTES_MAX: usize = 255;
 
 /// Admits processes that want to host actors: the hub.
 pub(crate) trait Admission {
-    /// Assigns actors to the process, or returns the reason of a refusal. Other processes reach it at `address`.
-    fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal>;
+    /// Assigns actors to the process and numbers its connection, or returns the reason of a refusal. Other processes
+    /// reach it at `address`.
+    fn admit(&self, join: Join, address: String) -> Result<(ConnectionId, Joined), Refusal>;
     /// Serves the connection until it ends.
-    fn serve(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
+    fn serve(
+        self: Rc<Self>,
+        connection: ConnectionId,
+        joined: Joined,
+        link: Link,
+    ) -> Pin<Box<dyn Future<Output = LinkError>>>;
     /// Called when the process did not receive its admission.
-    fn abandon(&self, joined: &Joined, error: LinkError) -> LinkError;
+    fn abandon(&self, connection: ConnectionId, error: LinkError) -> LinkError;
     /// Status of the run in one line; a refusal while it cannot begin.
     fn health(&self) -> Result<String, Refusal>;
 }
@@ -171,17 +176,17 @@ async fn receive<A: Live>(
                 (Err(why), _) => {
                     Err(refusal(format!("the other processes will refuse its certificate: {}", brief(why)), false))
                 }
-                (Ok(()), Ok(address)) => hub.admit(&join, address),
+                (Ok(()), Ok(address)) => hub.admit(join, address),
                 (Ok(()), Err(refused)) => Err(refused),
             };
             match admitted {
                 Err(refused) => refused,
-                Ok(joined) => {
+                Ok((connection, joined)) => {
                     drop(place);
                     // The hub must notice the end of the process, whether or not its admission arrives.
                     return match link.welcome(proof, Answer::Joined(joined.clone())).await {
-                        Ok(()) => Closed::AfterAdmission(hub.serve(joined, link).await),
-                        Err(error) => Closed::AfterAdmission(hub.abandon(&joined, error)),
+                        Ok(()) => Closed::AfterAdmission(hub.serve(connection, joined, link).await),
+                        Err(error) => Closed::AfterAdmission(hub.abandon(connection, error)),
                     };
                 }
             }

@@ -10,8 +10,8 @@ use meshsim_wire::{FrameKind, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use crate::control::{Control, ProcessId};
-use crate::link::{LinkError, PING, SILENCE};
+use crate::cluster::{Control, PING, ProcessId};
+use crate::link::{LinkError, SILENCE};
 use crate::run_spec::Live;
 use crate::shared::{HostShared, Route};
 use crate::stream::Reader;

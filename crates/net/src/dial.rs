@@ -10,9 +10,9 @@ use meshsim_wire::FrameKind;
 use tokio::net::TcpStream;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::control::{Answer, Control, Peer, Purpose};
+use crate::cluster::{Answer, Control, PING, Peer, Purpose, backoff};
 use crate::host::Host;
-use crate::link::{Credentials, Link, LinkError, PING};
+use crate::link::{Credentials, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::run_spec::Live;
 use crate::stream::{self, Refuser, Whom};
@@ -20,19 +20,8 @@ use crate::text::shown;
 
 /// Limit for opening a TCP connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// The first pause before dialling again; each further one is twice as long, with jitter.
-const BACKOFF: Duration = Duration::from_millis(50);
-/// Longest pause.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Failures in a row after which messages to a process are lost instead of waiting for it: about a second.
 const FAILURES_MAX: u32 = 5;
-
-/// The pause after this many failures in a row: it doubles up to a cap, and is shortened by a random part of up to
-/// half, so that processes do not reconnect all at once.
-pub(crate) fn backoff(failures: u32, rng: &mut Rng) -> Duration {
-    let doubled = BACKOFF * (1 << failures.saturating_sub(1).min(10));
-    doubled.min(BACKOFF_MAX).mul_f64(1.0 - rng.unit() / 2.0)
-}
 
 /// Connects to `host:port`; the host is a name or an address.
 pub(crate) async fn connect(
@@ -128,25 +117,5 @@ async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkErro
     match link.introduce(&host.credentials, Purpose::Peer { process: me.process, boot_id: me.boot_id, to }).await? {
         Answer::Peer => Ok(link),
         other => Err(LinkError::ProtocolViolation(format!("answered {} to a peer", shown(&other)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_that_lose_a_peer_together_redial_at_different_times() {
-        for failures in [1, 3, 30] {
-            let most = (BACKOFF * (1 << (failures - 1).min(10))).min(BACKOFF_MAX);
-            let mut waits: Vec<Duration> =
-                (0..200).map(|boot_id| backoff(failures, &mut Rng::keyed(boot_id, 0, 1))).collect();
-            waits.sort();
-            assert!(waits[0] >= most / 2 && waits[199] <= most, "{waits:?}");
-            // No twentieth of the span has more than a fifth of all attempts.
-            let span = most / 40;
-            let together = waits.iter().map(|wait| waits.iter().filter(|it| wait.abs_diff(**it) < span / 2).count());
-            assert!(together.max() < Some(40), "{waits:?}");
-        }
     }
 }

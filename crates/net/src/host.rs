@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use crate::agenda::Due;
 use crate::cell_actor::{CellActor, Inspect};
 use crate::clock::Clock;
-use crate::control::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
+use crate::cluster::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
 use crate::dial;
 use crate::link::{Credentials, LinkError};
 use crate::outbox::Outbox;

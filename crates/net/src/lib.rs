@@ -17,12 +17,9 @@
 mod accept;
 mod agenda;
 mod alarm;
-mod assignments;
-mod attention;
 mod cell_actor;
 mod clock;
-mod control;
-mod departures;
+pub mod cluster;
 mod dial;
 #[doc(hidden)]
 pub mod golden;
@@ -42,15 +39,13 @@ mod turn;
 mod usage;
 mod worker;
 
-pub use assignments::Join;
 pub use clock::ClockSample;
-pub use control::ProcessReport;
-pub use departures::Departure;
+pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessReport, ProcessState, RunResult};
 pub use host::{Host, HostOptions};
-pub use hub::{ClusterStatus, Handle, Hub, HubError, HubOptions, KeepTraces, Phase, ProcessState, RunResult};
+pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces};
 pub use leave::{Leave, Leaving};
 pub use link::Credentials;
-pub use member::{MemberError, MemberOptions, join, probe};
+pub use member::{MemberOptions, join, probe};
 pub use news::{News, TakeNews};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use run_spec::{ActorSpec, EncodeResults, Live, OpenSink, RunSpec, TellNews, TellRefused, Told, TraceSink};

@@ -12,14 +12,12 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::control::{Answer, Control, Purpose};
+use crate::cluster::{Answer, Closure, Control, Failure, Purpose, refusal};
 use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
 use crate::text::brief;
 
 /// Limit for a handshake: a peer that sends nothing, or sends slowly, is disconnected after that.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Interval of the pings of each side of a connection.
-pub(crate) const PING: Duration = Duration::from_secs(1);
 /// After this long without a message the other side counts as gone, whatever TCP reports.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
@@ -85,6 +83,21 @@ impl LinkError {
             LinkError::Silent(_) | LinkError::Late(_) => true,
             _ => false,
         }
+    }
+}
+
+impl From<Closure> for LinkError {
+    fn from(closure: Closure) -> Self {
+        match closure {
+            Closure::Denied(why) => LinkError::Denied(why),
+            Closure::Violation(what) => LinkError::ProtocolViolation(what),
+        }
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        Failure { why: error.to_string(), is_retryable: error.is_retryable() }
     }
 }
 
@@ -242,10 +255,6 @@ impl Link {
         let _ = timeout(HANDSHAKE, self.write(&out)).await;
         error
     }
-}
-
-pub(crate) fn refusal(why: impl Into<String>, retryable: bool) -> Refusal {
-    Refusal { why: why.into(), retryable }
 }
 
 /// Appends a frame; returns its body.

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::control::HUB_ROLE;
+use crate::cluster::HUB_ROLE;
 use crate::text::shown;
 
 /// Suffix of the name in a process's certificate, after its role, as in `node.meshsim`: addresses change, roles do not.

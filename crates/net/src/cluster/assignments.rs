@@ -1,14 +1,13 @@
 //! Assignment of actors to processes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use meshsim_actor::ActorId;
 use meshsim_wire::Refusal;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Assigned, ProcessId};
-use crate::link::refusal;
+use super::control::{Assigned, ProcessId, refusal};
 use crate::run_spec::ActorSpec;
 
 /// Request of a process for actors to host.
@@ -39,7 +38,7 @@ const LIFE_BITS: u32 = 8;
 pub(crate) struct Assignments {
     places: Vec<Assignment>,
     /// Index of each actor by its unique name: a process may request thousands.
-    index: Rc<BTreeMap<String, usize>>,
+    index: Arc<BTreeMap<String, usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +55,7 @@ impl Assignments {
     pub(crate) fn new(actors: &[ActorSpec]) -> Self {
         let place = |seat: &ActorSpec| Assignment { seat: seat.clone(), holder: None, hostname: None, lives: 0 };
         let index = actors.iter().enumerate().map(|(index, seat)| (seat.name.clone(), index)).collect();
-        Assignments { places: actors.iter().map(place).collect(), index: Rc::new(index) }
+        Assignments { places: actors.iter().map(place).collect(), index: Arc::new(index) }
     }
 
     pub(crate) fn name(&self, actor: ActorId) -> &str {
