@@ -3,9 +3,10 @@
 //! What it does is decided by [`MemberMachine`]. This is its driver: it opens the connection, turns what arrives on it
 //! into events, and carries out the effects.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ pub async fn join<A: Live>(
         join: Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join },
         listener: listener.into_std()?,
         leaving,
+        is_asked: Cell::new(false),
         clock: Clock::start(),
         machine: RefCell::new(MemberMachine::new(MemberSpec { hub: hub.clone(), boot_id, patience })),
         hub,
@@ -105,10 +107,19 @@ pub async fn join<A: Live>(
             Some(Next::Finish(result)) => return result,
             Some(Next::Prepare(payload)) => MemberEvent::Prepared(driver.prepare(&payload, &prepare)),
             Some(Next::Attend) => driver.attend(link.take()).await,
-            next => tokio::select! {
-                event = driver.arrives(&mut link, next) => event,
-                () = asked(driver.leaving.as_ref()) => MemberEvent::AskedToLeave,
-            },
+            next => {
+                let mut arrives = pin!(driver.arrives(&mut link, next));
+                tokio::select! {
+                    event = &mut arrives => event,
+                    () = driver.asked() => {
+                        driver.take(MemberEvent::AskedToLeave);
+                        tokio::select! {
+                            event = arrives => event,
+                            () = driver.is_finished.notified() => continue,
+                        }
+                    }
+                }
+            }
         };
         driver.take(event);
     }
@@ -127,6 +138,8 @@ struct MemberDriver<A: Live> {
     /// Each host of this process serves on a copy of the socket.
     listener: std::net::TcpListener,
     leaving: Option<Leaving>,
+    /// True if the machine knows that it is to leave.
+    is_asked: Cell<bool>,
     /// This process's count. Each host has a clock with the same one.
     clock: Clock,
     machine: RefCell<MemberMachine>,
@@ -215,6 +228,15 @@ impl<A: Live> MemberDriver<A> {
                 }
             }
         }
+    }
+
+    /// Waits until this process is asked to leave, once.
+    async fn asked(&self) {
+        if self.is_asked.get() {
+            pending().await
+        }
+        asked(self.leaving.as_ref()).await;
+        self.is_asked.set(true);
     }
 
     fn then(&self, next: Next) {
@@ -340,7 +362,7 @@ impl<A: Live> MemberDriver<A> {
     /// polled.
     async fn work(&self, hosting: &Rc<Hosting<A>>, connection: &Connection) {
         let asks = async {
-            asked(self.leaving.as_ref()).await;
+            self.asked().await;
             self.take(MemberEvent::AskedToLeave);
             connection.leave.notified().await;
             let grace = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| leaving.grace);

@@ -49,11 +49,6 @@ impl Patience {
         Patience { length, attempt_max, used: Duration::ZERO, was_disturbed: false }
     }
 
-    /// Resets the used time to zero.
-    pub(crate) fn renew(&mut self) {
-        (self.used, self.was_disturbed) = (Duration::ZERO, false);
-    }
-
     /// Counts a failed attempt, and the planned length of the pause before it. Returns true if the patience is used up.
     pub(crate) fn ends_with(&mut self, planned: Duration, attempt: Duration) -> bool {
         let is_disturbed = attempt > self.attempt_max;
@@ -97,7 +92,5 @@ mod tests {
         let mut patience = Patience::new(SEC * 3, SEC * 4);
         assert!(!patience.ends_with(SEC, SEC * 60));
         assert!(patience.ends_with(SEC, SEC * 60), "a coordinator that drips is out of reach");
-        patience.renew();
-        assert!(!patience.ends_with(SEC, SEC));
     }
 }

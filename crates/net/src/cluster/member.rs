@@ -21,6 +21,9 @@ use crate::text::shown;
 #[cfg(test)]
 mod tests;
 
+/// Longest time for which a process whose actors have ended tries to reach the hub again. At the end of a run the hub
+/// waits for it for less: until it notices the loss of the connection, and three seconds more.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// Number of round trips from which the clocks are aligned.
 const TRIPS: u32 = 32;
 /// Longest attempt to join that says something about the hub. It is beyond all limits of a connection and its
@@ -194,7 +197,7 @@ enum State {
 }
 
 /// State of a connection on which it has reported that it is ready.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Attendance {
     /// True if it sends its results, or has sent them.
     is_over: bool,
@@ -210,6 +213,9 @@ struct Membership {
     /// Number of manual faults received.
     faults: u32,
     has_begun: bool,
+    /// True if its actors have left.
+    has_left: bool,
+    /// True if all results were sent on the last connection on which it attended.
     handed_in: bool,
 }
 
@@ -259,6 +265,7 @@ impl MemberMachine {
             (MemberEvent::AskedToLeave, _) => self.asked_to_leave(out),
             (MemberEvent::ActorsLeft(true), State::Attending(attendance)) if !attendance.is_over => {
                 attendance.is_over = true;
+                self.membership.iter_mut().for_each(|it| it.has_left = true);
                 out.extend([MemberEffect::Tell(Control::Left), MemberEffect::HandIn]);
             }
             (MemberEvent::ActorsLeft(false), State::Attending(attendance)) if !attendance.is_over => {
@@ -280,7 +287,10 @@ impl MemberMachine {
     /// Resumes the run that it is in, or enters the run that it is admitted to.
     fn admitted(&mut self, count: u64, joined: Joined, out: &mut Vec<MemberEffect>) {
         match &self.membership {
-            Some(membership) if joined.resumed && membership.run == joined.run => return self.attend(out),
+            Some(membership) if joined.resumed && membership.run == joined.run => {
+                // Without actors: the hub has its results.
+                return if joined.actors.is_empty() { self.finish(Ok(()), out) } else { self.attend(out) };
+            }
             Some(membership) if membership.has_begun => {
                 return self.finish(Err(MemberError::OtherRun(self.spec.hub.clone())), out);
             }
@@ -344,8 +354,14 @@ impl MemberMachine {
                 }
                 let run = joined.run;
                 out.push(MemberEffect::Host(joined, alignment));
-                self.membership =
-                    Some(Membership { run, aligned: alignment, faults: 0, has_begun: false, handed_in: false });
+                self.membership = Some(Membership {
+                    run,
+                    aligned: alignment,
+                    faults: 0,
+                    has_begun: false,
+                    has_left: false,
+                    handed_in: false,
+                });
                 self.attend(out);
             }
             (State::Aligning(..), other) => {
@@ -359,12 +375,16 @@ impl MemberMachine {
         }
     }
 
-    /// Reports that its actors are ready.
+    /// Reports that its actors are ready. If it returns, the hub has not received its results: it sends them again when
+    /// it has left, or when the hub says that the run has ended.
     fn attend(&mut self, out: &mut Vec<MemberEffect>) {
-        self.state = State::Attending(Attendance::default());
-        out.push(MemberEffect::Attend);
-        if let Some(Membership { aligned, faults, .. }) = &self.membership {
-            out.push(MemberEffect::Tell(Control::Ready { error_ns: aligned.error_ns(), faults: *faults }));
+        let Some(Membership { aligned, faults, has_left, handed_in, .. }) = &mut self.membership else { return };
+        self.state = State::Attending(Attendance { is_over: *has_left, may_leave: false });
+        *handed_in = false;
+        let ready = Control::Ready { error_ns: aligned.error_ns(), faults: *faults };
+        out.extend([MemberEffect::Attend, MemberEffect::Tell(ready)]);
+        if *has_left {
+            out.extend([MemberEffect::Tell(Control::Left), MemberEffect::HandIn]);
         }
     }
 
@@ -403,7 +423,7 @@ impl MemberMachine {
     }
 
     fn asked_to_leave(&mut self, out: &mut Vec<MemberEffect>) {
-        if std::mem::replace(&mut self.is_asked_to_leave, true) {
+        if std::mem::replace(&mut self.is_asked_to_leave, true) || self.has_ended() {
             return;
         }
         match &self.state {
@@ -420,19 +440,24 @@ impl MemberMachine {
         self.membership.as_ref().is_some_and(|it| it.has_begun)
     }
 
+    /// True if its actors have ended, so that nothing is left but to hand in their results.
+    fn has_ended(&self) -> bool {
+        self.membership.as_ref().is_some_and(|it| it.has_left || it.handed_in)
+    }
+
     /// Handles the end of a connection on which it attended.
     fn broken(&mut self, failure: Failure, out: &mut Vec<MemberEffect>) {
-        if self.has_handed_in() {
-            // Once all results are sent, a closed connection is a normal end.
-            return self.finish(Ok(()), out);
-        }
-        if self.is_asked_to_leave {
+        let mut patience = self.spec.patience;
+        if self.has_ended() {
+            // The last results may not have arrived. The hub knows, and takes them again.
+            patience = patience.min(LAST_PATIENCE);
+        } else if self.is_asked_to_leave {
             // No connection is left on which to report that it leaves.
             return self.goes(failure.why, out);
         }
         // It was reached: patience starts again.
         self.failures = 0;
-        self.patience.renew();
+        self.patience = Patience::new(patience, ATTEMPT_MAX);
         let line = format!("the coordinator at {} {}; trying again", self.spec.hub, failure.why);
         out.push(MemberEffect::Log(Level::Warn, line));
         self.failed(failure, Duration::ZERO, out);

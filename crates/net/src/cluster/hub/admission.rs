@@ -18,8 +18,16 @@ impl HubMachine {
         let is_same = |known: &&mut Process| known.join.boot_id == join.boot_id;
         // The same boot id: its connection broke, whether or not this process noticed.
         let same = self.processes.iter_mut().skip(1).find(is_same);
+        if let Some(known) = same.as_ref().filter(|known| known.report.is_some()) {
+            // Its results are here. It was not told so: without actors it has nothing left to do.
+            let process = known.peer.sender.process;
+            return Ok(self.joined(process, Vec::new(), true));
+        }
         if same.as_ref().is_some_and(|known| known.standing == Standing::Replaced) {
             return Err(refusal("another process has taken its place", false));
+        }
+        if self.is_finished {
+            return Err(refusal("the run is over", false));
         }
         if let Some(known) = same.filter(|known| known.may_return(join)) {
             known.standing = Standing::Returning;
@@ -137,6 +145,5 @@ impl Process {
     fn may_return(&self, join: &Join) -> bool {
         matches!(self.standing, Standing::Ready | Standing::Lost | Standing::Returning)
             && (&self.join.role, &self.join.hostname, self.join.pid) == (&join.role, &join.hostname, join.pid)
-            && self.report.is_none()
     }
 }

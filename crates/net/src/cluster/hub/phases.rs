@@ -69,7 +69,7 @@ impl HubMachine {
             return Err(Closure::Violation("said twice that it is ready".into()));
         }
         let is_new = std::mem::replace(&mut process.standing, Standing::Ready) == Standing::Joining;
-        let peer = process.peer.clone();
+        let (peer, has_left) = (process.peer.clone(), process.has_left);
         if is_new && self.phase != Phase::Waiting {
             let begun = peer.sender.actors.iter().filter(|seated| seated.incarnation > 0);
             begun.for_each(|seated| self.is_back(seated.actor));
@@ -87,9 +87,11 @@ impl HubMachine {
         if let Some(zero) = self.zero {
             tell(connection, Control::Begin { zero, end: self.spec.end }, out);
         }
-        if self.phase == Phase::Ending {
+        if self.phase == Phase::Ending || has_left {
             // It sends its results again from the start. Of its trace it may have sent a part: that part is kept.
             peer.sender.actors.iter().for_each(|seated| drop(self.findings.remove(&seated.actor)));
+        }
+        if self.phase == Phase::Ending {
             tell(connection, Control::End { at: self.ended }, out);
         }
         let line = format!("process {id} at {} is ready, with {}", peer.address, some(&self.names(id)));
@@ -108,17 +110,19 @@ impl HubMachine {
         }
     }
 
-    /// True if this process takes part in the run, and has not reported that it leaves.
+    /// True if this process takes part in the run, and may report that it leaves: again, if it has returned since.
     pub(super) fn may_leave(&self, id: ProcessId) -> bool {
         let process = &self.processes[id as usize];
-        process.standing == Standing::Ready && !process.has_left && process.report.is_none()
+        process.standing == Standing::Ready && process.report.is_none()
     }
 
     /// Records that the actors of a process have left.
     pub(super) fn leaves(&mut self, id: ProcessId) {
         let now = self.now();
         let process = &mut self.processes[id as usize];
-        process.has_left = true;
+        if std::mem::replace(&mut process.has_left, true) {
+            return;
+        }
         process.peer.sender.actors.iter().for_each(|seated| self.departures.leaves(seated.actor, now));
     }
 }
