@@ -8,19 +8,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use meshsim_wire::{FrameKind, Refusal};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::cluster::{Answer, ConnectionId, Control, Join, Joined, ProcessId, Purpose, refusal};
 use crate::dial::ping;
 use crate::host::Host;
-use crate::link::{HANDSHAKE, Link, LinkError};
-use crate::outbox::Outbox;
 use crate::peer_log::PeerLog;
 use crate::run_spec::Live;
-use crate::stream::{self, Accepted};
 use crate::text::{brief, shown};
+use crate::transport::{Accepted, HANDSHAKE, Incoming, Link, LinkError, Listener, Outbox};
 
 /// Connections that may be in their handshake at once. The next connection evicts the oldest: an honest peer finishes
 /// in milliseconds, and idle connections must not block it.
@@ -47,11 +45,11 @@ pub(crate) trait Admission {
 }
 
 /// Accepts connections indefinitely.
-pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Admission>>) {
+pub(crate) async fn serve<A: Live>(listener: impl Listener, host: Rc<Host<A>>, hub: Option<Rc<dyn Admission>>) {
     let peer_log = Rc::new(PeerLog::default());
     let door = Rc::new(Handshakes::default());
     loop {
-        let (stream, from) = match listener.accept().await {
+        let incoming = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors: the open connections continue, and some of them will end.
@@ -64,7 +62,8 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
         let (host, hub, peer_log) = (host.clone(), hub.clone(), peer_log.clone());
         tokio::task::spawn_local(async move {
             let clock = &host.shell.clock;
-            match receive(&host, hub, stream, from, place).await {
+            let from = incoming.from;
+            match receive(&host, hub, incoming, place).await {
                 Closed::BeforeAdmission(LinkError::Ended) => {
                     let left = LinkError::ProtocolViolation("ended the connection in the handshake".into());
                     peer_log.complain(clock, from, &left);
@@ -134,13 +133,11 @@ impl Drop for Permit {
 async fn receive<A: Live>(
     host: &Rc<Host<A>>,
     hub: Option<Rc<dyn Admission>>,
-    stream: TcpStream,
-    from: SocketAddr,
+    Incoming { from, opening }: Incoming,
     mut place: Permit,
 ) -> Closed {
     let shaking = async {
-        let accepting = timeout(HANDSHAKE, stream::accepted(stream, host.credentials.tls.as_ref()));
-        let accepted = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
+        let accepted = timeout(HANDSHAKE, opening).await.map_err(|_| LinkError::Late(HANDSHAKE))?;
         let Accepted { halves, certified } = accepted.map_err(LinkError::Tls)?;
         let mut link = Link::new(halves);
         let (wish, proof) = link.accept(&host.credentials).await?;

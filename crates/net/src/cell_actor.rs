@@ -11,10 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
 use crate::cluster::{Control, PING, ProcessId};
-use crate::link::{LinkError, SILENCE};
 use crate::run_spec::Live;
 use crate::shared::{HostShared, Route};
-use crate::stream::Reader;
+use crate::transport::{LinkError, Reader, SILENCE};
 use crate::turn::after_others;
 
 /// Messages that may wait in the mailbox of one actor. Each connection passes on the messages of one read and then lets

@@ -1,50 +1,19 @@
 //! Connections that this process opens.
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use meshsim_actor::Rng;
 use meshsim_wire::FrameKind;
-use tokio::net::TcpStream;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep};
 
 use crate::cluster::{Answer, Control, PING, Peer, Purpose, backoff};
 use crate::host::Host;
-use crate::link::{Credentials, Link, LinkError};
-use crate::outbox::Outbox;
 use crate::run_spec::Live;
-use crate::stream::{self, Refuser, Whom};
 use crate::text::shown;
+use crate::transport::{Link, LinkError, Outbox, Refuser, Whom};
 
-/// Limit for opening a TCP connection.
-const CONNECT: Duration = Duration::from_secs(3);
 /// Failures in a row after which messages to a process are lost instead of waiting for it: about a second.
 const FAILURES_MAX: u32 = 5;
-
-/// Connects to `host:port`; the host is a name or an address.
-pub(crate) async fn connect(
-    address: &str,
-    credentials: &Credentials,
-    whom: Whom<'_>,
-) -> Result<(Link, SocketAddr), LinkError> {
-    let connecting = async {
-        // An address needs no thread for resolving it.
-        let stream = match address.parse::<SocketAddr>() {
-            Ok(address) => TcpStream::connect(address).await?,
-            Err(_) => TcpStream::connect(address).await?,
-        };
-        let own = stream.local_addr()?;
-        io::Result::Ok((stream, own))
-    };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", CONNECT.as_secs()));
-    let (stream, own) =
-        timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Unreachable)?;
-    let halves = timeout(CONNECT, stream::dialled(stream, credentials.tls.as_ref(), whom));
-    let halves = halves.await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Tls)?;
-    Ok((Link::new(halves), own))
-}
 
 /// Sends a ping every second: a reply to a ping of the other side may wait behind much else.
 pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError {
@@ -110,8 +79,8 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
 }
 
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
-    let (mut link, _) =
-        connect(&peer.address, &host.credentials, Whom::Role(host.role_of(peer.sender.process))).await?;
+    let whom = Whom::Role(host.role_of(peer.sender.process));
+    let mut link = Link::new(host.transport.dial(&peer.address, whom).await?);
     let me = host.me();
     let to = peer.sender.boot_id;
     match link.introduce(&host.credentials, Purpose::Peer { process: me.process, boot_id: me.boot_id, to }).await? {

@@ -26,13 +26,12 @@ use crate::cluster::{
     PART_BYTES, Phase, RunResult, TAIL, TICK,
 };
 use crate::host::{Host, HostOptions};
-use crate::link::{Credentials, Link, LinkError};
 use crate::member::{collect_results, new_boot_id, send_trace};
 use crate::news::{TakeNews, tell};
-use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec};
 use crate::shared::Answers;
 use crate::text::some;
+use crate::transport::{Credentials, Link, LinkError, Outbox};
 use crate::usage;
 use crate::worker::Work;
 
@@ -81,7 +80,7 @@ pub struct Hub<A: Live> {
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The hub was stopped before all needed processes had joined.
-    #[error("stopped while waiting for {}", some(.0))]
+    #[error("stopped while waiting for {}", some(.0.iter().map(String::as_str)))]
     Stopped(Vec<String>),
 }
 
@@ -261,7 +260,8 @@ impl<A: Live> Hub<A> {
             turns: RefCell::default(),
             turned: Notify::new(),
         });
-        tokio::task::spawn_local(accept::serve(options.listener, host, Some(driver.clone() as Rc<dyn Admission>)));
+        let acceptor = host.acceptor(options.listener);
+        tokio::task::spawn_local(accept::serve(acceptor, host, Some(driver.clone() as Rc<dyn Admission>)));
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         Ok(Hub { driver, commands, handle: Handle(orders), address })
     }
@@ -478,6 +478,10 @@ impl<A: Live> Admission for HubDriver<A> {
         mut link: Link,
     ) -> Pin<Box<dyn Future<Output = LinkError>>> {
         Box::pin(async move {
+            if joined.actors.is_empty() {
+                self.ended(connection, &LinkError::Ended);
+                return LinkError::Ended;
+            }
             let outbox = self.outbox(connection);
             let feed = async {
                 if !joined.resumed {

@@ -26,15 +26,13 @@ pub mod golden;
 mod host;
 mod hub;
 mod leave;
-mod link;
 mod member;
 mod news;
-mod outbox;
 mod peer_log;
 mod run_spec;
 mod shared;
-mod stream;
 mod text;
+mod transport;
 mod turn;
 mod usage;
 mod worker;
@@ -44,12 +42,10 @@ pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessRep
 pub use host::{Host, HostOptions};
 pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces};
 pub use leave::{Leave, Leaving};
-pub use link::Credentials;
 pub use member::{MemberOptions, join, probe};
 pub use news::{News, TakeNews};
-pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use run_spec::{ActorSpec, EncodeResults, Live, OpenSink, RunSpec, TellNews, TellRefused, Told, TraceSink};
-pub use stream::{Tls, TlsError};
+pub use transport::{Credentials, OUTBOX_BYTES_MAX, Outbox, Tls, TlsError};
 pub use worker::{Work, Worked};
 
 /// Runs a future to its end in this thread, in the actix system that a [`Hub`] and [`join`] need around them.

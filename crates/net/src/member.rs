@@ -20,16 +20,14 @@ use crate::cluster::{
     Answer, Blob, Control, HUB, HUB_ROLE, Join, Joined, MemberEffect, MemberError, MemberEvent, MemberMachine,
     MemberSpec, PART_BYTES, Peer, ProcessReport, Purpose, parts,
 };
-use crate::dial::{connect, ping};
+use crate::dial::ping;
 use crate::host::{Host, HostOptions};
 use crate::hub::log;
 use crate::leave::{Leaving, asked};
-use crate::link::{Credentials, Link, LinkError};
 use crate::news::{NEWS_BYTES_MAX, News, WAITING_BYTES_MAX, tell};
-use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec};
-use crate::stream::Whom;
 use crate::text::{brief, shown};
+use crate::transport::{Credentials, Link, LinkError, Outbox, Tcp, Transport, Whom};
 use crate::usage;
 use crate::worker::Work;
 
@@ -59,7 +57,7 @@ pub struct MemberOptions {
 /// The reason, worded about the process: "it ...".
 pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
     let asked = async {
-        let (mut link, _) = connect(address, credentials, Whom::Any).await?;
+        let mut link = Link::new(Tcp(credentials.tls.clone()).dial(address, Whom::Any).await?);
         match link.introduce(credentials, Purpose::Probe).await? {
             Answer::Healthy(line) => Ok(brief(line)),
             other => Err(LinkError::ProtocolViolation(format!("answered {} to a probe", shown(&other)))),
@@ -85,6 +83,7 @@ pub async fn join<A: Live>(
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
     let driver = MemberDriver {
+        transport: Rc::new(Tcp(credentials.tls.clone())),
         credentials,
         join: Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join },
         listener: listener.into_std()?,
@@ -134,6 +133,7 @@ pub(crate) fn new_boot_id() -> u64 {
 struct MemberDriver<A: Live> {
     hub: String,
     credentials: Credentials,
+    transport: Rc<dyn Transport>,
     join: Join,
     /// Each host of this process serves on a copy of the socket.
     listener: std::net::TcpListener,
@@ -274,7 +274,7 @@ impl<A: Live> MemberDriver<A> {
 
     async fn dial(&self, link: &mut Option<Link>) -> Result<Joined, LinkError> {
         *self.connection.borrow_mut() = Rc::default();
-        let (mut dialled, _) = connect(&self.hub, &self.credentials, Whom::Role(HUB_ROLE)).await?;
+        let mut dialled = Link::new(self.transport.dial(&self.hub, Whom::Role(HUB_ROLE)).await?);
         match dialled.introduce(&self.credentials, Purpose::Join(self.join.clone())).await? {
             Answer::Joined(joined) => {
                 *link = Some(dialled);

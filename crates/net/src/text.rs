@@ -18,10 +18,10 @@ pub(crate) fn shown(value: &impl Debug) -> String {
 }
 
 /// The first few of many names.
-pub(crate) fn some(names: &[String]) -> String {
+pub(crate) fn some<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
+    let shown = names.by_ref().take(SHOWN).collect::<Vec<_>>().join(", ");
+    match names.count() {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -78,7 +78,7 @@ pub struct Joined {
     pub run: u64,
     /// Id of the process in this run.
     pub process: ProcessId,
-    /// Its actors.
+    /// Its actors; none if the hub has their results, and the process may end.
     pub actors: Vec<Assigned>,
     /// True if the process was admitted before and keeps its state.
     pub resumed: bool,
@@ -92,6 +92,9 @@ pub struct Joined {
 
 /// Messages on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every
 /// connection.
+///
+/// To add one: write a variant at the end, as earlier ones keep their numbers; a sample of it in `golden.rs`; and what its
+/// receiver does, in `HubMachine::said` or `MemberMachine::obey`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Control {
     /// Asks for a sign of life and for the count of the peer; carries the sender's count.

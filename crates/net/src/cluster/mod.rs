@@ -56,3 +56,35 @@ pub enum Level {
     /// A loss, or a sign of one.
     Warn,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Words of tasks, sockets, clocks, logs and shared cells.
+    const FOREIGN: &[&str] =
+        &["tokio", "actix", "async ", "Cell<", "Rc<", "Instant", "SystemTime", "tracing"];
+
+    fn check(folder: &Path) -> usize {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let checked = |path: std::path::PathBuf| {
+            if path.is_dir() {
+                return check(&path);
+            }
+            if path.ends_with("cluster/mod.rs") {
+                return 0;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let found = FOREIGN.iter().find(|word| text.contains(**word));
+            assert_eq!(found, None, "{}", path.display());
+            1
+        };
+        entries.map(checked).sum()
+    }
+
+    #[test]
+    fn the_protocol_knows_no_task_socket_clock_log_or_shared_cell() {
+        assert!(check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cluster")) >= 12);
+    }
+}

@@ -68,7 +68,7 @@ impl HubMachine {
         let (has_left, handed_in) = (process.has_left, process.report.is_some());
         let was_ready = process.ready_by.is_some();
         out.push(HubEffect::Discard(connection));
-        let names = some(&self.names(id));
+        let names = some(self.names(id));
         if has_left && handed_in {
             out.push(HubEffect::Log(Level::Info, format!("process {id}, with {names}, has left")));
             self.assignments.release(id, true);
@@ -102,10 +102,7 @@ impl HubMachine {
         // A process from the machine of a lost one, or one that names its actors, replaces it.
         let wants = |(_, lost): &(ProcessId, &Process)| {
             lost.join.hostname == join.hostname && lost.join.names == join.names
-                || lost.peer.sender.actors.iter().any(|it| {
-                    let name = self.assignments.name(it.actor);
-                    join.names.iter().any(|wanted| wanted == name)
-                })
+                || self.names_of(lost).any(|name| join.names.iter().any(|wanted| wanted == name))
         };
         let all = (0..).zip(&self.processes).filter(|(_, process)| process.standing == Standing::Lost);
         let (wanted, others): (Vec<_>, Vec<_>) = all.partition(wants);

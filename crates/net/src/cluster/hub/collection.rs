@@ -81,7 +81,7 @@ impl HubMachine {
         report: ProcessReport,
         out: &mut Vec<HubEffect>,
     ) {
-        let actors = self.names(id);
+        let actors = self.names(id).map(str::to_owned).collect();
         let process = &mut self.processes[id as usize];
         // It sent its identity before.
         let mut worked = report.worked;

@@ -122,7 +122,8 @@ pub enum HubEvent {
 /// Action that a hub requests of its driver. Effects are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HubEffect {
-    /// Admit the process that joins on this connection, and unless it is resumed send it the experiment.
+    /// Admit the process that joins on this connection, and unless it is resumed send it the experiment. A process that
+    /// is admitted without actors has handed in everything: its connection ends then.
     Admit {
         /// The connection.
         connection: ConnectionId,
@@ -382,7 +383,7 @@ impl HubMachine {
             return;
         };
         if !std::mem::replace(&mut process.is_refused, true) {
-            let (names, why) = (some(&self.names(whom)), brief(why));
+            let (names, why) = (some(self.names(whom)), brief(why));
             let line = format!("process {whom}, with {names}, is given nothing to do: for process {by} it {why}");
             out.push(HubEffect::Log(Level::Warn, line));
         }

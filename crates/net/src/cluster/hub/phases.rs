@@ -18,12 +18,11 @@ impl HubMachine {
             return;
         }
         if self.phase == Phase::Waiting {
-            let missing = self.missing();
-            if missing.is_empty() {
+            if self.missing().next().is_none() {
                 self.begin(out);
             } else if self.is_stopped {
                 self.is_finished = true;
-                out.push(HubEffect::Stopped { missing });
+                out.push(HubEffect::Stopped { missing: self.missing().map(str::to_owned).collect() });
             }
         }
         if self.phase == Phase::Running && (self.is_stopped || self.now() >= self.spec.end) {
@@ -94,7 +93,7 @@ impl HubMachine {
         if self.phase == Phase::Ending {
             tell(connection, Control::End { at: self.ended }, out);
         }
-        let line = format!("process {id} at {} is ready, with {}", peer.address, some(&self.names(id)));
+        let line = format!("process {id} at {} is ready, with {}", peer.address, some(self.names(id)));
         out.push(HubEffect::Log(Level::Info, line));
         self.is_changed = true;
         Ok(())

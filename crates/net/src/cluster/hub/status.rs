@@ -52,15 +52,10 @@ impl HubMachine {
         self.phase
     }
 
-    /// The process that holds this actor, if any.
-    pub fn holder(&self, actor: ActorId) -> Option<ProcessId> {
-        self.assignments.holder(actor)
-    }
-
     /// Status of the cluster at this count of the hub.
     pub fn status(&self, count: u64) -> ClusterStatus {
         let state = |process: &Process| ProcessState {
-            actors: self.names_of(process),
+            actors: self.names_of(process).map(str::to_owned).collect(),
             hostname: process.join.hostname.clone(),
             pid: process.join.pid,
             address: process.peer.address.clone(),
@@ -69,7 +64,7 @@ impl HubMachine {
         ClusterStatus {
             phase: self.phase,
             now: self.run_time(count),
-            missing: self.missing(),
+            missing: self.missing().map(str::to_owned).collect(),
             processes: self.processes.iter().filter(|it| it.standing != Standing::Replaced).map(state).collect(),
             faults: self.faults.clone(),
             healed: self.healed.clone(),
@@ -79,24 +74,23 @@ impl HubMachine {
     /// Status of the run in one line; a refusal while it cannot begin.
     pub fn health(&self) -> Result<String, Refusal> {
         match self.phase {
-            Phase::Waiting => Err(refusal(format!("waits for {}", some(&self.missing())), true)),
+            Phase::Waiting => Err(refusal(format!("waits for {}", some(self.missing())), true)),
             Phase::Running => Ok("the run goes on".into()),
             Phase::Ending => Ok("the run is over".into()),
         }
     }
 
     /// Names of the needed actors that no ready process hosts.
-    pub(super) fn missing(&self) -> Vec<String> {
+    pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
         self.assignments.missing(|id| self.processes[id as usize].standing == Standing::Ready)
     }
 
     /// Names of the actors of a process.
-    pub(super) fn names(&self, id: ProcessId) -> Vec<String> {
+    pub(super) fn names(&self, id: ProcessId) -> impl Iterator<Item = &str> {
         self.names_of(&self.processes[id as usize])
     }
 
-    fn names_of(&self, process: &Process) -> Vec<String> {
-        let actors = process.peer.sender.actors.iter();
-        actors.map(|seated| self.assignments.name(seated.actor).to_owned()).collect()
+    pub(super) fn names_of<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a str> {
+        process.peer.sender.actors.iter().map(|seated| self.assignments.name(seated.actor))
     }
 }

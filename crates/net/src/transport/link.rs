@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::tls::{explained, is_of_tls, refuser};
+use super::{Halves, Reader, Refuser, Tls, Writer};
 use crate::cluster::{Answer, Closure, Control, Failure, Purpose, refusal};
-use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
 use crate::text::brief;
 
 /// Limit for a handshake: a peer that sends nothing, or sends slowly, is disconnected after that.
@@ -109,7 +110,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new((reader, writer): (Reader, Writer)) -> Self {
+    pub(crate) fn new((reader, writer): Halves) -> Self {
         Link { reader, writer, splitter: Splitter::new() }
     }
 
