@@ -296,11 +296,16 @@ fn check(seed: u64) -> World {
     world
 }
 
+/// Seeds of the campaign; `MESHSIM_CAMPAIGN=10` makes it ten times as long.
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is a setting of the tests")]
+fn seeds() -> u64 {
+    5_000 * std::env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 #[test]
 fn a_campaign_of_faults_breaks_no_rule_and_every_run_ends() {
-    const SEEDS: u64 = 5_000;
     let mut seen = BTreeMap::new();
-    for seed in 0..SEEDS {
+    for seed in 0..seeds() {
         for (what, count) in check(seed).seen {
             *seen.entry(what).or_insert(0) += count;
         }
