@@ -23,6 +23,7 @@ pub mod cluster;
 mod dial;
 #[doc(hidden)]
 pub mod golden;
+mod handle;
 mod host;
 mod hub;
 mod leave;
@@ -39,8 +40,9 @@ mod worker;
 
 pub use clock::ClockSample;
 pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessReport, ProcessState, RunResult};
+pub use handle::Handle;
 pub use host::{Host, HostOptions};
-pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces};
+pub use hub::{Hub, HubError, HubOptions, KeepTraces};
 pub use leave::{Leave, Leaving};
 pub use member::{MemberOptions, join, probe};
 pub use news::{News, TakeNews};

@@ -93,8 +93,8 @@ pub struct Joined {
 /// Messages on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every
 /// connection.
 ///
-/// To add one: write a variant at the end, as earlier ones keep their numbers; a sample of it in `golden.rs`; and what its
-/// receiver does, in `HubMachine::said` or `MemberMachine::obey`.
+/// To add one: write a variant at the end, as earlier ones keep their numbers; a sample of it in `golden.rs`; and what
+/// its receiver does, in `HubMachine::said` or `MemberMachine::obey`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Control {
     /// Asks for a sign of life and for the count of the peer; carries the sender's count.

@@ -1,9 +1,9 @@
 //! The cluster protocol: how processes join a run, begin together, are lost and replaced, leave, and hand in results.
 //!
 //! Both sides are state machines: [`HubMachine`] and [`MemberMachine`]. Events go in, effects come out as data. Nothing
-//! here is asynchronous, shares a cell, reads a clock, or knows a socket: drivers (`net/src/hub.rs`, `net/src/member.rs`)
-//! give the machines their events with the time, and carry out the effects. So the protocol also runs in the simulator,
-//! under its faults: `net/tests/cluster.rs`.
+//! here is asynchronous, shares a cell, reads a clock, or knows a socket: drivers (`net/src/hub.rs`,
+//! `net/src/member.rs`) give the machines their events with the time, and carry out the effects. So the protocol also
+//! runs in the simulator, under its faults: `net/tests/cluster.rs`.
 //!
 //! [`Control`] lists all messages. Their bytes are part of the wire format.
 //!
@@ -63,8 +63,7 @@ mod tests {
     use std::path::Path;
 
     /// Words of tasks, sockets, clocks, logs and shared cells.
-    const FOREIGN: &[&str] =
-        &["tokio", "actix", "async ", "Cell<", "Rc<", "Instant", "SystemTime", "tracing"];
+    const FOREIGN: &[&str] = &["tokio", "actix", "async ", "Cell<", "Rc<", "Instant", "SystemTime", "tracing"];
 
     fn check(folder: &Path) -> usize {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

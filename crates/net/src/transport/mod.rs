@@ -1,8 +1,8 @@
 //! Connections to other processes: how they are opened and secured, and the bytes on them.
 //!
 //! A connection is two halves of a stream of bytes. A [`Transport`] opens one to another process, and a [`Listener`]
-//! accepts those that others open. Over the halves, a [`Link`] authenticates both sides, and an [`Outbox`] writes frames.
-//! Neither knows what carries the bytes; the cluster protocol (`net/cluster/`) does not even know a link.
+//! accepts those that others open. Over the halves, a [`Link`] authenticates both sides, and an [`Outbox`] writes
+//! frames. Neither knows what carries the bytes; the cluster protocol (`net/cluster/`) does not even know a link.
 //!
 //! To add one: write `transport/x.rs` with a `Transport` and a `Listener`, and name it in `net/src/host.rs` and
 //! `member.rs`, where a process opens its sockets.

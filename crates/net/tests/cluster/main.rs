@@ -1,8 +1,8 @@
 //! The cluster protocol in the simulator: the machines of a hub and of its members as actors, under drawn faults.
 //!
-//! Each seed draws a run: its actors, the processes that join, when they leave, break off, are killed or stand still, and
-//! the faults of the network between them. `world` has the rules that must hold. A campaign counts rare events, and fails
-//! if one of them never occurred.
+//! Each seed draws a run: its actors, the processes that join, when they leave, break off, are killed or stand still,
+//! and the faults of the network between them. `world` has the rules that must hold. A campaign counts rare events, and
+//! fails if one of them never occurred.
 
 mod hub;
 mod member;
@@ -29,8 +29,8 @@ use crate::world::{Shared, World};
 const HEALED: Time = Time::from_nanos(30_000_000_000);
 /// By then the two sides of each connection agree, if the run still goes on.
 const SETTLED: Time = Time::from_nanos(44_000_000_000);
-/// By then every process must be done: the hub collects for at most 20 s after the last results, and the members try for
-/// as long as their patience.
+/// By then every process must be done: the hub collects for at most 20 s after the last results, and the members try
+/// for as long as their patience.
 const OVER: Time = Time::from_nanos(250_000_000_000);
 
 /// Timers of all processes.

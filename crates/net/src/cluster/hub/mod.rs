@@ -1,7 +1,7 @@
 //! The hub's side of the cluster protocol, as a state machine.
 //!
-//! [`HubMachine::take`] takes one event and returns its effects as data. The machine reads no clock and knows no socket:
-//! the driver (`net/src/hub.rs`) gives it the time with each event, and a number for each connection.
+//! [`HubMachine::take`] takes one event and returns its effects as data. The machine reads no clock and knows no
+//! socket: the driver (`net/src/hub.rs`) gives it the time with each event, and a number for each connection.
 //!
 //! A process is known by its id and its boot id, not by its connection. It has one connection at a time, the latest on
 //! which it was admitted. What still arrives on an earlier one is refused, and its end means nothing.
