@@ -6,7 +6,8 @@
 //!   network for the message's fate).
 //! - A cluster is a [`Hub`] and its members. The hub's process hosts the coordinator. The other processes [`join`] it,
 //!   receive their actors and the addresses of the others, align their clocks with the hub's, begin at the same time,
-//!   and send their results when the run has ended.
+//!   and send their results when the run has ended. The protocol between them is in [`cluster`]: two state machines,
+//!   which know no task, socket or clock.
 //!
 //! It is generic over the actors and does not depend on the mesh. The specification of a run is a [`RunSpec`].
 //!

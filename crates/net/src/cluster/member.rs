@@ -190,19 +190,10 @@ enum State {
     Preparing(Joined),
     /// It aligns its clock.
     Aligning(Joined, Alignment),
-    /// It takes part in the run.
-    Attending(Attendance),
+    /// It takes part in the run. `is_over`: it sends its results on this connection, or has sent them.
+    Attending { is_over: bool },
     /// It is done.
     Over,
-}
-
-/// State of a connection on which it has reported that it is ready.
-#[derive(Clone, Copy, Debug)]
-struct Attendance {
-    /// True if it sends its results, or has sent them.
-    is_over: bool,
-    /// True if the hub has let it go before all results were sent.
-    may_leave: bool,
 }
 
 /// State of a member whose actors are hosted.
@@ -238,7 +229,7 @@ impl MemberMachine {
 
     /// True if it attends a run.
     pub fn is_attending(&self) -> bool {
-        matches!(self.state, State::Attending(_))
+        matches!(self.state, State::Attending { .. })
     }
 
     /// True once all its results are sent.
@@ -255,7 +246,7 @@ impl MemberMachine {
                 out.push(MemberEffect::Dial);
             }
             (MemberEvent::Admitted(joined), State::Dialling) => self.admitted(count, joined, out),
-            (MemberEvent::Failed(failure), State::Attending(_)) => self.broken(failure, out),
+            (MemberEvent::Failed(failure), State::Attending { .. }) => self.broken(failure, out),
             (MemberEvent::Failed(failure), state) if !matches!(state, State::Pausing) => {
                 let attempt = Duration::from_nanos(count.saturating_sub(self.dialled));
                 self.failed(failure, attempt, out);
@@ -263,21 +254,15 @@ impl MemberMachine {
             (MemberEvent::Said(control), _) => self.said(count, control, out),
             (MemberEvent::Prepared(prepared), State::Preparing(_)) => self.prepared(count, prepared, out),
             (MemberEvent::AskedToLeave, _) => self.asked_to_leave(out),
-            (MemberEvent::ActorsLeft(true), State::Attending(attendance)) if !attendance.is_over => {
-                attendance.is_over = true;
+            (MemberEvent::ActorsLeft(true), State::Attending { is_over }) if !*is_over => {
+                *is_over = true;
                 self.membership.iter_mut().for_each(|it| it.has_left = true);
                 out.extend([MemberEffect::Tell(Control::Left), MemberEffect::HandIn]);
             }
-            (MemberEvent::ActorsLeft(false), State::Attending(attendance)) if !attendance.is_over => {
-                self.finish(Ok(()), out);
-            }
-            (MemberEvent::Gathered(report), State::Attending(attendance)) if attendance.is_over => {
-                let may_leave = attendance.may_leave;
+            (MemberEvent::ActorsLeft(false), State::Attending { is_over: false }) => self.finish(Ok(()), out),
+            (MemberEvent::Gathered(report), State::Attending { is_over: true }) => {
                 out.push(MemberEffect::Tell(Control::Done(report)));
                 self.membership.iter_mut().for_each(|it| it.handed_in = true);
-                if may_leave {
-                    self.finish(Ok(()), out);
-                }
             }
             // An answer to an effect of a connection that has ended.
             _ => {}
@@ -367,10 +352,7 @@ impl MemberMachine {
             (State::Aligning(..), other) => {
                 self.refuses(count, format!("said {} instead of the time", shown(&other)), out);
             }
-            (State::Attending(attendance), control) => {
-                self.state = State::Attending(attendance);
-                self.obey(attendance, control, out);
-            }
+            (State::Attending { is_over }, control) => self.obey(is_over, control, out),
             (state, _) => self.state = state,
         }
     }
@@ -379,7 +361,7 @@ impl MemberMachine {
     /// it has left, or when the hub says that the run has ended.
     fn attend(&mut self, out: &mut Vec<MemberEffect>) {
         let Some(Membership { aligned, faults, has_left, handed_in, .. }) = &mut self.membership else { return };
-        self.state = State::Attending(Attendance { is_over: *has_left, may_leave: false });
+        self.state = State::Attending { is_over: *has_left };
         *handed_in = false;
         let ready = Control::Ready { error_ns: aligned.error_ns(), faults: *faults };
         out.extend([MemberEffect::Attend, MemberEffect::Tell(ready)]);
@@ -389,7 +371,8 @@ impl MemberMachine {
     }
 
     /// Handles a message of the hub while it attends.
-    fn obey(&mut self, mut attendance: Attendance, control: Control, out: &mut Vec<MemberEffect>) {
+    fn obey(&mut self, is_over: bool, control: Control, out: &mut Vec<MemberEffect>) {
+        self.state = State::Attending { is_over: is_over || matches!(control, Control::End { .. }) };
         let Some(membership) = &mut self.membership else { return };
         match control {
             Control::Ping(_) => {}
@@ -407,19 +390,15 @@ impl MemberMachine {
             }
             Control::EndFault { fault, at } => out.push(MemberEffect::EndFault { fault, at }),
             // It is already sending its results.
-            Control::End { .. } if attendance.is_over => {}
-            Control::End { at } => {
-                attendance.is_over = true;
-                out.extend([MemberEffect::End { at }, MemberEffect::HandIn]);
-            }
-            Control::Leave if attendance.is_over && !membership.handed_in => attendance.may_leave = true,
-            Control::Leave => return self.finish(Ok(()), out),
+            Control::End { .. } if is_over => {}
+            Control::End { at } => out.extend([MemberEffect::End { at }, MemberEffect::HandIn]),
+            Control::Leave if membership.handed_in => self.finish(Ok(()), out),
+            Control::Leave => self.goes("did not wait any longer".into(), out),
             other => {
                 let line = format!("ignored an unexpected message of the coordinator: {}", shown(&other));
                 out.push(MemberEffect::Log(Level::Warn, line));
             }
         }
-        self.state = State::Attending(attendance);
     }
 
     fn asked_to_leave(&mut self, out: &mut Vec<MemberEffect>) {
@@ -428,10 +407,10 @@ impl MemberMachine {
         }
         match &self.state {
             State::Pausing => self.goes(self.why.clone(), out),
-            State::Attending(attendance) if attendance.is_over => {}
+            State::Attending { is_over: true } => {}
             // There is nothing to leave.
-            State::Attending(_) if !self.has_begun() => self.finish(Ok(()), out),
-            State::Attending(_) => out.push(MemberEffect::Leave),
+            State::Attending { .. } if !self.has_begun() => self.finish(Ok(()), out),
+            State::Attending { .. } => out.push(MemberEffect::Leave),
             _ => self.goes("was not reached again".into(), out),
         }
     }
@@ -498,7 +477,7 @@ impl MemberMachine {
         out.push(MemberEffect::Wait(self.paused));
     }
 
-    /// Leaves without a connection on which to send results.
+    /// Leaves without having handed in: with nothing, if its run never began.
     fn goes(&mut self, why: String, out: &mut Vec<MemberEffect>) {
         let has_begun = self.has_begun();
         let left_out = || MemberError::LeftOut(self.spec.hub.clone(), why);

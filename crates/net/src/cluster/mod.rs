@@ -3,7 +3,7 @@
 //! Both sides are state machines: [`HubMachine`] and [`MemberMachine`]. Events go in, effects come out as data. Nothing
 //! here is asynchronous, shares a cell, reads a clock, or knows a socket: drivers (`net/src/hub.rs`,
 //! `net/src/member.rs`) give the machines their events with the time, and carry out the effects. So the protocol also
-//! runs in the simulator, under its faults: `net/tests/cluster.rs`.
+//! runs in the simulator, under its faults: `net/tests/cluster`.
 //!
 //! [`Control`] lists all messages. Their bytes are part of the wire format.
 //!

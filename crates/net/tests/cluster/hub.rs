@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Cx, Span, Time};
 use meshsim_fault::Fault;
-use meshsim_net::cluster::{
-    Closure, ConnectionId, Control, HubEffect, HubEvent, HubMachine, HubSpec, Phase, ProcessReport, TICK,
-};
+use meshsim_net::cluster::{Closure, ConnectionId, Control, HubEffect, HubEvent, HubMachine, HubSpec, Phase, TICK};
 use meshsim_net::{ActorSpec, ClusterStatus, RunResult};
 
 use crate::wire::{BEAT, Frame, Key, Pipe, Wire};
@@ -243,7 +241,7 @@ impl Hub {
                 running.handed_in = now;
                 let bytes = results(ActorId(0), running.boot);
                 self.give(HubEvent::Found { actor: ActorId(0), bytes }, cx);
-                self.give(HubEvent::Reported(Box::new(ProcessReport::default())), cx);
+                self.give(HubEvent::Reported(Box::default()), cx);
             }
             Tick::Gone => {
                 let pipes: Vec<Key> = running.pipes.keys().copied().collect();

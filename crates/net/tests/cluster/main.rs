@@ -62,7 +62,6 @@ enum Tick {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are ten of them")]
 enum Process {
     Hub(Hub),
     Member(Member),
@@ -236,7 +235,7 @@ impl Plan {
         Self::check_connected(&sim, &world);
         let mut until = SETTLED;
         while until < OVER && !(until > HEALED && sim.actors().all(Process::is_over)) {
-            until = until + Span::from_secs(5);
+            until += Span::from_secs(5);
             if sim.run_until(until) == RunStatus::Idle {
                 break;
             }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use meshsim_actor::{ActorId, Cx, Span, Time};
 use meshsim_fault::Fault;
-use meshsim_net::cluster::{
-    Assigned, Blob, Control, Failure, MemberEffect, MemberEvent, MemberMachine, MemberSpec, ProcessReport,
-};
+use meshsim_net::cluster::{Assigned, Blob, Control, Failure, MemberEffect, MemberEvent, MemberMachine, MemberSpec};
 use meshsim_net::{Join, MemberError};
 
 use crate::Tick;
@@ -214,7 +212,7 @@ impl Member {
                     running.pipe.iter_mut().for_each(|pipe| pipe.send(Frame::Said(part.clone()), cx));
                     cx.arm(now + self.plan.pause, Tick::Part(attempt));
                 }
-                None => self.give(MemberEvent::Gathered(Box::new(ProcessReport::default())), cx),
+                None => self.give(MemberEvent::Gathered(Box::default()), cx),
             },
             _ => {}
         }

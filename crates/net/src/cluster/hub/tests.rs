@@ -120,9 +120,9 @@ fn done() -> Control {
 }
 
 /// Messages to this connection, in order.
-fn told(effects: &[HubEffect], connection: ConnectionId) -> Vec<&Control> {
-    let to = |effect| match effect {
-        &HubEffect::Tell { ref to, ref control } if to.contains(&connection) => Some(control),
+fn told<'a>(effects: &'a [HubEffect], connection: ConnectionId) -> Vec<&'a Control> {
+    let to = |effect: &'a HubEffect| match effect {
+        HubEffect::Tell { to, control } if to.contains(&connection) => Some(control),
         _ => None,
     };
     effects.iter().filter_map(to).collect()

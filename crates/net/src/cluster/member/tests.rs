@@ -165,11 +165,11 @@ fn a_member_hands_in_at_the_end_and_ends_when_it_is_let_go() {
 }
 
 #[test]
-fn a_member_that_is_let_go_too_early_still_sends_its_results() {
+fn a_member_that_is_let_go_before_it_has_handed_in_says_that_its_results_are_lost() {
     let mut bench = Bench::running();
     bench.says(Control::End { at: Time::ZERO });
-    assert_eq!(bench.says(Control::Leave), "[]");
-    assert!(bench.take(gathered()).ends_with("Finish(Ok(()))]"));
+    assert!(bench.says(Control::Leave).starts_with(LEFT_OUT));
+    assert_eq!(Bench::attending().says(Control::Leave), "[Finish(Ok(()))]", "it has nothing to lose");
 }
 
 /// A member that has sent all its results when its connection breaks, and dials again.
