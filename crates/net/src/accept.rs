@@ -8,20 +8,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use meshsim_wire::{FrameKind, Refusal};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::assignments::Join;
-use crate::control::{Answer, Control, Joined, ProcessId, Purpose};
+use crate::cluster::{Answer, ConnectionId, Control, Join, Joined, ProcessId, Purpose, refusal};
 use crate::dial::ping;
 use crate::host::Host;
-use crate::link::{HANDSHAKE, Link, LinkError, refusal};
-use crate::outbox::Outbox;
 use crate::peer_log::PeerLog;
 use crate::run_spec::Live;
-use crate::stream::{self, Accepted};
 use crate::text::{brief, shown};
+use crate::transport::{Accepted, HANDSHAKE, Incoming, Link, LinkError, Listener, Outbox};
 
 /// Connections that may be in their handshake at once. The next connection evicts the oldest: an honest peer finishes
 /// in milliseconds, and idle connections must not block it.
@@ -31,22 +28,28 @@ const TEXT_BYTES_MAX: usize = 255;
 
 /// Admits processes that want to host actors: the hub.
 pub(crate) trait Admission {
-    /// Assigns actors to the process, or returns the reason of a refusal. Other processes reach it at `address`.
-    fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal>;
+    /// Assigns actors to the process and numbers its connection, or returns the reason of a refusal. Other processes
+    /// reach it at `address`.
+    fn admit(&self, join: Join, address: String) -> Result<(ConnectionId, Joined), Refusal>;
     /// Serves the connection until it ends.
-    fn serve(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
+    fn serve(
+        self: Rc<Self>,
+        connection: ConnectionId,
+        joined: Joined,
+        link: Link,
+    ) -> Pin<Box<dyn Future<Output = LinkError>>>;
     /// Called when the process did not receive its admission.
-    fn abandon(&self, joined: &Joined, error: LinkError) -> LinkError;
+    fn abandon(&self, connection: ConnectionId, error: LinkError) -> LinkError;
     /// Status of the run in one line; a refusal while it cannot begin.
     fn health(&self) -> Result<String, Refusal>;
 }
 
 /// Accepts connections indefinitely.
-pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Admission>>) {
+pub(crate) async fn serve<A: Live>(listener: impl Listener, host: Rc<Host<A>>, hub: Option<Rc<dyn Admission>>) {
     let peer_log = Rc::new(PeerLog::default());
     let door = Rc::new(Handshakes::default());
     loop {
-        let (stream, from) = match listener.accept().await {
+        let incoming = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors: the open connections continue, and some of them will end.
@@ -59,7 +62,8 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
         let (host, hub, peer_log) = (host.clone(), hub.clone(), peer_log.clone());
         tokio::task::spawn_local(async move {
             let clock = &host.shell.clock;
-            match receive(&host, hub, stream, from, place).await {
+            let from = incoming.from;
+            match receive(&host, hub, incoming, place).await {
                 Closed::BeforeAdmission(LinkError::Ended) => {
                     let left = LinkError::ProtocolViolation("ended the connection in the handshake".into());
                     peer_log.complain(clock, from, &left);
@@ -129,13 +133,11 @@ impl Drop for Permit {
 async fn receive<A: Live>(
     host: &Rc<Host<A>>,
     hub: Option<Rc<dyn Admission>>,
-    stream: TcpStream,
-    from: SocketAddr,
+    Incoming { from, opening }: Incoming,
     mut place: Permit,
 ) -> Closed {
     let shaking = async {
-        let accepting = timeout(HANDSHAKE, stream::accepted(stream, host.credentials.tls.as_ref()));
-        let accepted = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
+        let accepted = timeout(HANDSHAKE, opening).await.map_err(|_| LinkError::Late(HANDSHAKE))?;
         let Accepted { halves, certified } = accepted.map_err(LinkError::Tls)?;
         let mut link = Link::new(halves);
         let (wish, proof) = link.accept(&host.credentials).await?;
@@ -171,17 +173,17 @@ async fn receive<A: Live>(
                 (Err(why), _) => {
                     Err(refusal(format!("the other processes will refuse its certificate: {}", brief(why)), false))
                 }
-                (Ok(()), Ok(address)) => hub.admit(&join, address),
+                (Ok(()), Ok(address)) => hub.admit(join, address),
                 (Ok(()), Err(refused)) => Err(refused),
             };
             match admitted {
                 Err(refused) => refused,
-                Ok(joined) => {
+                Ok((connection, joined)) => {
                     drop(place);
                     // The hub must notice the end of the process, whether or not its admission arrives.
                     return match link.welcome(proof, Answer::Joined(joined.clone())).await {
-                        Ok(()) => Closed::AfterAdmission(hub.serve(joined, link).await),
-                        Err(error) => Closed::AfterAdmission(hub.abandon(&joined, error)),
+                        Ok(()) => Closed::AfterAdmission(hub.serve(connection, joined, link).await),
+                        Err(error) => Closed::AfterAdmission(hub.abandon(connection, error)),
                     };
                 }
             }

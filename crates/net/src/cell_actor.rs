@@ -10,11 +10,10 @@ use meshsim_wire::{FrameKind, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use crate::control::{Control, ProcessId};
-use crate::link::{LinkError, PING, SILENCE};
+use crate::cluster::{Control, PING, ProcessId};
 use crate::run_spec::Live;
 use crate::shared::{HostShared, Route};
-use crate::stream::Reader;
+use crate::transport::{LinkError, Reader, SILENCE};
 use crate::turn::after_others;
 
 /// Messages that may wait in the mailbox of one actor. Each connection passes on the messages of one read and then lets

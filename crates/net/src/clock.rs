@@ -67,6 +67,11 @@ impl Clock {
         Clock { origin, offset: Cell::new(Slew::default()), zero: Cell::new(u64::MAX) }
     }
 
+    /// A clock with the same count, and nothing else in common.
+    pub(crate) fn again(&self) -> Self {
+        Clock { origin: self.origin, offset: Cell::new(Slew::default()), zero: Cell::new(u64::MAX) }
+    }
+
     /// This process's count.
     pub(crate) fn own(&self) -> u64 {
         self.count().own()
@@ -129,7 +134,7 @@ impl Clock {
 /// Estimates the difference between this process's count and the hub's. The shortest of all round trips is the most
 /// precise, because the error is at most half of it. (Cristian 1989, "Probabilistic clock synchronization".)
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Alignment {
+pub struct Alignment {
     best: Option<(u64, i64)>,
     taken: u32,
 }

@@ -1,61 +1,19 @@
 //! Connections that this process opens.
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use meshsim_actor::Rng;
 use meshsim_wire::FrameKind;
-use tokio::net::TcpStream;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep};
 
-use crate::control::{Answer, Control, Peer, Purpose};
+use crate::cluster::{Answer, Control, PING, Peer, Purpose, backoff};
 use crate::host::Host;
-use crate::link::{Credentials, Link, LinkError, PING};
-use crate::outbox::Outbox;
 use crate::run_spec::Live;
-use crate::stream::{self, Refuser, Whom};
 use crate::text::shown;
+use crate::transport::{Link, LinkError, Outbox, Refuser, Whom};
 
-/// Limit for opening a TCP connection.
-const CONNECT: Duration = Duration::from_secs(3);
-/// The first pause before dialling again; each further one is twice as long, with jitter.
-const BACKOFF: Duration = Duration::from_millis(50);
-/// Longest pause.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Failures in a row after which messages to a process are lost instead of waiting for it: about a second.
 const FAILURES_MAX: u32 = 5;
-
-/// The pause after this many failures in a row: it doubles up to a cap, and is shortened by a random part of up to
-/// half, so that processes do not reconnect all at once.
-pub(crate) fn backoff(failures: u32, rng: &mut Rng) -> Duration {
-    let doubled = BACKOFF * (1 << failures.saturating_sub(1).min(10));
-    doubled.min(BACKOFF_MAX).mul_f64(1.0 - rng.unit() / 2.0)
-}
-
-/// Connects to `host:port`; the host is a name or an address.
-pub(crate) async fn connect(
-    address: &str,
-    credentials: &Credentials,
-    whom: Whom<'_>,
-) -> Result<(Link, SocketAddr), LinkError> {
-    let connecting = async {
-        // An address needs no thread for resolving it.
-        let stream = match address.parse::<SocketAddr>() {
-            Ok(address) => TcpStream::connect(address).await?,
-            Err(_) => TcpStream::connect(address).await?,
-        };
-        let own = stream.local_addr()?;
-        io::Result::Ok((stream, own))
-    };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", CONNECT.as_secs()));
-    let (stream, own) =
-        timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Unreachable)?;
-    let halves = timeout(CONNECT, stream::dialled(stream, credentials.tls.as_ref(), whom));
-    let halves = halves.await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Tls)?;
-    Ok((Link::new(halves), own))
-}
 
 /// Sends a ping every second: a reply to a ping of the other side may wait behind much else.
 pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError {
@@ -121,32 +79,12 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
 }
 
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
-    let (mut link, _) =
-        connect(&peer.address, &host.credentials, Whom::Role(host.role_of(peer.sender.process))).await?;
+    let whom = Whom::Role(host.role_of(peer.sender.process));
+    let mut link = Link::new(host.transport.dial(&peer.address, whom).await?);
     let me = host.me();
     let to = peer.sender.boot_id;
     match link.introduce(&host.credentials, Purpose::Peer { process: me.process, boot_id: me.boot_id, to }).await? {
         Answer::Peer => Ok(link),
         other => Err(LinkError::ProtocolViolation(format!("answered {} to a peer", shown(&other)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_that_lose_a_peer_together_redial_at_different_times() {
-        for failures in [1, 3, 30] {
-            let most = (BACKOFF * (1 << (failures - 1).min(10))).min(BACKOFF_MAX);
-            let mut waits: Vec<Duration> =
-                (0..200).map(|boot_id| backoff(failures, &mut Rng::keyed(boot_id, 0, 1))).collect();
-            waits.sort();
-            assert!(waits[0] >= most / 2 && waits[199] <= most, "{waits:?}");
-            // No twentieth of the span has more than a fifth of all attempts.
-            let span = most / 40;
-            let together = waits.iter().map(|wait| waits.iter().filter(|it| wait.abs_diff(**it) < span / 2).count());
-            assert!(together.max() < Some(40), "{waits:?}");
-        }
     }
 }

@@ -11,9 +11,8 @@ use meshsim_wire::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::assignments::Join;
 use crate::clock::ClockSample;
-use crate::control::{Answer, Assigned, Blob, Control, Joined, Peer, ProcessReport, Purpose, Sender};
+use crate::cluster::{Answer, Assigned, Blob, Control, Join, Joined, Peer, ProcessReport, Purpose, Sender};
 use crate::worker::Worked;
 
 /// Frames, each with a name.

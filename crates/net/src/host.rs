@@ -12,15 +12,15 @@ use meshsim_wire::FrameKind;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::accept;
 use crate::agenda::Due;
 use crate::cell_actor::{CellActor, Inspect};
 use crate::clock::Clock;
-use crate::control::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
+use crate::cluster::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
 use crate::dial;
-use crate::link::{Credentials, LinkError};
-use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec, TraceSink};
 use crate::shared::{Answers, HostShared, Route};
+use crate::transport::{Credentials, LinkError, Outbox, Tcp, TcpAcceptor, Transport};
 use crate::worker::{Work, Worked, Worker};
 
 /// Options of a host.
@@ -43,6 +43,7 @@ pub struct Host<A: Live> {
     pub(crate) shell: Rc<HostShared<A>>,
     pub(crate) run_spec: Rc<RunSpec<A>>,
     pub(crate) credentials: Rc<Credentials>,
+    pub(crate) transport: Rc<dyn Transport>,
     /// Identity of this process, for those to which it sends messages.
     me: RefCell<Sender>,
     here: RefCell<BTreeMap<ActorId, Addr<CellActor<A>>>>,
@@ -79,6 +80,7 @@ impl<A: Live> Host<A> {
         Ok(Rc::new(Host {
             shell,
             run_spec,
+            transport: Rc::new(Tcp(options.credentials.tls.clone())),
             credentials: Rc::new(options.credentials),
             me: RefCell::new(Sender { process: options.process, boot_id: options.boot_id, actors: Vec::new() }),
             here: RefCell::new(BTreeMap::new()),
@@ -279,8 +281,13 @@ impl<A: Live> Host<A> {
 
     /// Accepts messages from other processes.
     pub fn serve(self: &Rc<Self>, listener: TcpListener) {
-        let serving = tokio::task::spawn_local(crate::accept::serve(listener, self.clone(), None));
+        let serving = tokio::task::spawn_local(accept::serve(self.acceptor(listener), self.clone(), None));
         self.tasks.borrow_mut().push(serving.abort_handle());
+    }
+
+    /// Accepts connections at this socket.
+    pub(crate) fn acceptor(&self, listener: TcpListener) -> TcpAcceptor {
+        TcpAcceptor(listener, self.credentials.tls.clone())
     }
 
     /// Stops all actors of this process and releases everything.

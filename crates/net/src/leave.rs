@@ -52,11 +52,6 @@ pub(crate) async fn asked(leaving: Option<&Leaving>) {
     std::future::pending().await
 }
 
-/// True if the process was asked to leave.
-pub(crate) fn is_asked(leaving: Option<&Leaving>) -> bool {
-    leaving.is_some_and(|leaving| *leaving.asked.borrow())
-}
-
 impl<A: Live> Host<A> {
     /// Makes the actors of the process leave, and stops them. Returns false if there is nothing to leave: the run has
     /// not begun, or the actors cannot leave.

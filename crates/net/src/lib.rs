@@ -6,7 +6,8 @@
 //!   network for the message's fate).
 //! - A cluster is a [`Hub`] and its members. The hub's process hosts the coordinator. The other processes [`join`] it,
 //!   receive their actors and the addresses of the others, align their clocks with the hub's, begin at the same time,
-//!   and send their results when the run has ended.
+//!   and send their results when the run has ended. The protocol between them is in [`cluster`]: two state machines,
+//!   which know no task, socket or clock.
 //!
 //! It is generic over the actors and does not depend on the mesh. The specification of a run is a [`RunSpec`].
 //!
@@ -17,44 +18,37 @@
 mod accept;
 mod agenda;
 mod alarm;
-mod assignments;
-mod attention;
 mod cell_actor;
 mod clock;
-mod control;
-mod departures;
+pub mod cluster;
 mod dial;
 #[doc(hidden)]
 pub mod golden;
+mod handle;
 mod host;
 mod hub;
 mod leave;
-mod link;
 mod member;
 mod news;
-mod outbox;
 mod peer_log;
 mod run_spec;
 mod shared;
-mod stream;
 mod text;
+mod transport;
 mod turn;
 mod usage;
 mod worker;
 
-pub use assignments::Join;
 pub use clock::ClockSample;
-pub use control::ProcessReport;
-pub use departures::Departure;
+pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessReport, ProcessState, RunResult};
+pub use handle::Handle;
 pub use host::{Host, HostOptions};
-pub use hub::{ClusterStatus, Handle, Hub, HubError, HubOptions, KeepTraces, Phase, ProcessState, RunResult};
+pub use hub::{Hub, HubError, HubOptions, KeepTraces};
 pub use leave::{Leave, Leaving};
-pub use link::Credentials;
-pub use member::{MemberError, MemberOptions, join, probe};
+pub use member::{MemberOptions, join, probe};
 pub use news::{News, TakeNews};
-pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use run_spec::{ActorSpec, EncodeResults, Live, OpenSink, RunSpec, TellNews, TellRefused, Told, TraceSink};
-pub use stream::{Tls, TlsError};
+pub use transport::{Credentials, OUTBOX_BYTES_MAX, Outbox, Tls, TlsError};
 pub use worker::{Work, Worked};
 
 /// Runs a future to its end in this thread, in the actix system that a [`Hub`] and [`join`] need around them.

@@ -1,43 +1,38 @@
 //! A process that joins a cluster and hosts some of its actors.
+//!
+//! What it does is decided by [`MemberMachine`]. This is its driver: it opens the connection, turns what arrives on it
+//! into events, and carries out the effects.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use meshsim_actor::Rng;
 use meshsim_wire::FrameKind;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::assignments::Join;
-use crate::attention::Patience;
 use crate::clock::{Alignment, Clock, Follower};
-use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, Peer, ProcessReport, Purpose};
-use crate::dial::{backoff, connect, ping};
+use crate::cluster::{
+    Answer, Blob, Control, HUB, HUB_ROLE, Join, Joined, MemberEffect, MemberError, MemberEvent, MemberMachine,
+    MemberSpec, PART_BYTES, Peer, ProcessReport, Purpose, parts,
+};
+use crate::dial::ping;
 use crate::host::{Host, HostOptions};
-use crate::leave::{Leaving, asked, is_asked};
-use crate::link::{Credentials, Link, LinkError};
+use crate::hub::log;
+use crate::leave::{Leaving, asked};
 use crate::news::{NEWS_BYTES_MAX, News, WAITING_BYTES_MAX, tell};
-use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec};
-use crate::stream::Whom;
 use crate::text::{brief, shown};
+use crate::transport::{Credentials, Link, LinkError, Outbox, Tcp, Transport, Whom};
 use crate::usage;
 use crate::worker::Work;
 
-/// Number of round trips from which the clocks are aligned.
-const TRIPS: u32 = 32;
-/// Longest attempt to join that says something about the hub. It is beyond all limits of a connection and its
-/// handshake: in a longer attempt this process itself stood still.
-const ATTEMPT_MAX: Duration = Duration::from_secs(15);
 /// Clock drift from which a warning is logged: the machine was suspended, or its clock runs at another rate.
 const DRIFT_WARN_NS: u64 = 10_000_000;
-/// Largest experiment that is accepted, in bytes: more than any experiment with its files.
-const CHARTER_BYTES_MAX: u64 = 768 << 20;
 
 /// Options of a member.
 #[derive(Debug)]
@@ -56,36 +51,13 @@ pub struct MemberOptions {
     pub leaving: Option<Leaving>,
 }
 
-/// Reason why a process did not stay to the end of the run and send all its results.
-#[derive(Debug, thiserror::Error)]
-pub enum MemberError {
-    /// The hub refused it.
-    #[error("the coordinator at {0} {1}")]
-    Refused(String, String),
-    /// The hub is unreachable, from the start or since a loss of the connection.
-    #[error("the coordinator at {0} {1}; it was tried for {2} s")]
-    Lost(String, String, u64),
-    /// The hub was restarted: the actors of this process belong to a run that no longer exists.
-    #[error("the coordinator at {0} has begun another run: start this process again to join it")]
-    OtherRun(String),
-    /// The run continues, or ended, without this process: the results of its actors are lost.
-    #[error("the coordinator at {0} {1}: what this process found is lost")]
-    LeftOut(String, String),
-    /// The experiment cannot be decoded.
-    #[error("what the coordinator sent cannot be run: {0}")]
-    Payload(String),
-    /// The operating system refused a resource.
-    #[error("cannot host: {0}")]
-    Io(#[from] io::Error),
-}
-
 /// Asks a process that listens at `address` whether it is healthy; returns its answer in one line.
 ///
 /// # Errors
 /// The reason, worded about the process: "it ...".
 pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
     let asked = async {
-        let (mut link, _) = connect(address, credentials, Whom::Any).await?;
+        let mut link = Link::new(Tcp(credentials.tls.clone()).dial(address, Whom::Any).await?);
         match link.introduce(credentials, Purpose::Probe).await? {
             Answer::Healthy(line) => Ok(brief(line)),
             other => Err(LinkError::ProtocolViolation(format!("answered {} to a probe", shown(&other)))),
@@ -110,52 +82,45 @@ pub async fn join<A: Live>(
     let boot_id = new_boot_id();
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
-    let join = Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join };
-    let (listener, clock) = (listener.into_std()?, Some(Clock::start()));
-    let mut member = Member { hub, credentials, join, listener, leaving, clock, on_stage: None };
-    let mut rng = Rng::keyed(boot_id, 0, 2);
-    let time = Clock::start();
-    let mut patience = Patience::new(patience, ATTEMPT_MAX);
-    let (mut failures, mut paused) = (0, Duration::ZERO);
+    let driver = MemberDriver {
+        transport: Rc::new(Tcp(credentials.tls.clone())),
+        credentials,
+        join: Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join },
+        listener: listener.into_std()?,
+        leaving,
+        is_asked: Cell::new(false),
+        clock: Clock::start(),
+        machine: RefCell::new(MemberMachine::new(MemberSpec { hub: hub.clone(), boot_id, patience })),
+        hub,
+        run_spec: RefCell::default(),
+        hosting: RefCell::default(),
+        connection: RefCell::default(),
+        next: RefCell::default(),
+        is_finished: Notify::new(),
+    };
+    driver.take(MemberEvent::Start);
+    let mut link = None;
     loop {
-        let began = time.own();
-        let (error, attempt) = match member.attend(&prepare).await {
-            Ok(End::Over) => return Ok(()),
-            // It leaves, and no connection is left on which to report that.
-            Ok(End::Broken(error)) if is_asked(member.leaving.as_ref()) => return member.goes(error.to_string()),
-            Ok(End::Broken(error)) => {
-                failures = 0;
-                patience.renew();
-                tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
-                // It was reached: patience starts again.
-                (error, Duration::ZERO)
+        let next = driver.next.borrow_mut().pop();
+        let event = match next {
+            Some(Next::Finish(result)) => return result,
+            Some(Next::Prepare(payload)) => MemberEvent::Prepared(driver.prepare(&payload, &prepare)),
+            Some(Next::Attend) => driver.attend(link.take()).await,
+            next => {
+                let mut arrives = pin!(driver.arrives(&mut link, next));
+                tokio::select! {
+                    event = &mut arrives => event,
+                    () = driver.asked() => {
+                        driver.take(MemberEvent::AskedToLeave);
+                        tokio::select! {
+                            event = arrives => event,
+                            () = driver.is_finished.notified() => continue,
+                        }
+                    }
+                }
             }
-            Err(Failed::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
-            Err(Failed::Member(error)) => return Err(error),
         };
-        if !error.is_retryable() {
-            let why = error.to_string();
-            return Err(match member.on_stage {
-                Some(_) => MemberError::LeftOut(member.hub, why),
-                None => MemberError::Refused(member.hub, why),
-            });
-        }
-        // A hub that accepts and then stays silent counts as unreachable for the time of waiting.
-        if patience.ends_with(paused, attempt) {
-            return Err(MemberError::Lost(member.hub, error.to_string(), patience.used().as_secs()));
-        }
-        failures += 1;
-        match failures {
-            1 => tracing::debug!("the coordinator at {} {error}", member.hub),
-            2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
-            _ => {}
-        }
-        // The planned pause, not the measured one: this process may have been stopped meanwhile.
-        paused = backoff(failures, &mut rng);
-        tokio::select! {
-            () = sleep(paused) => {}
-            () = asked(member.leaving.as_ref()) => return member.goes(error.to_string()),
-        }
+        driver.take(event);
     }
 }
 
@@ -164,124 +129,179 @@ pub(crate) fn new_boot_id() -> u64 {
     meshsim_wire::fresh_number()
 }
 
-struct Member<A: Live> {
+/// The machine of a member, and what its effects act on.
+struct MemberDriver<A: Live> {
     hub: String,
     credentials: Credentials,
+    transport: Rc<dyn Transport>,
     join: Join,
     /// Each host of this process serves on a copy of the socket.
     listener: std::net::TcpListener,
     leaving: Option<Leaving>,
-    clock: Option<Clock>,
-    on_stage: Option<Rc<Membership<A>>>,
+    /// True if the machine knows that it is to leave.
+    is_asked: Cell<bool>,
+    /// This process's count. Each host has a clock with the same one.
+    clock: Clock,
+    machine: RefCell<MemberMachine>,
+    /// The specification of the run that it enters.
+    run_spec: RefCell<Option<Rc<RunSpec<A>>>>,
+    hosting: RefCell<Option<Rc<Hosting<A>>>>,
+    connection: RefCell<Rc<Connection>>,
+    /// What the machine waits for, the last one first; nothing: for a message of the hub.
+    next: RefCell<Vec<Next>>,
+    is_finished: Notify,
 }
 
-/// State of an admitted member.
-struct Membership<A: Live> {
+/// The host of a member, and what keeps its clock aligned.
+struct Hosting<A: Live> {
     host: Rc<Host<A>>,
-    run: u64,
-    /// Clock alignment on joining, and what keeps it during the run.
+    /// Alignment on joining.
     aligned: Alignment,
     follower: RefCell<Follower>,
-    /// Number of manual faults received.
-    faults: Cell<u32>,
-    handed_in: Cell<bool>,
 }
 
-enum End {
-    Over,
-    Broken(LinkError),
+/// A connection to the hub.
+#[derive(Default)]
+struct Connection {
+    /// Messages to the hub before this process attends: the clocks are compared without a queue.
+    first: RefCell<Vec<Control>>,
+    /// Messages to the hub while this process attends.
+    outbox: Rc<Outbox>,
+    /// Notifies that the actors are to leave.
+    leave: Notify,
+    /// Notifies that the results are to be sent.
+    hand_in: Notify,
 }
 
-enum Failed {
-    Link(LinkError),
-    Member(MemberError),
+enum Next {
+    Dial,
+    Wait(Duration),
+    Prepare(Vec<u8>),
+    Attend,
+    Finish(Result<(), MemberError>),
 }
 
-impl From<LinkError> for Failed {
-    fn from(error: LinkError) -> Self {
-        Failed::Link(error)
-    }
-}
-
-impl<A: Live> Member<A> {
-    /// Handles one connection to the hub, from its start to its end.
-    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>) -> Result<End, Failed> {
-        let leaving = self.leaving.clone();
-        let arrived = tokio::select! {
-            arrived = self.arrive(prepare) => Some(arrived?),
-            () = asked(leaving.as_ref()) => None,
-        };
-        match arrived {
-            Some((stage, link)) => Ok(stage.attend(link, leaving.as_ref()).await),
-            None => self.goes("was not reached again".into()).map(|()| End::Over).map_err(Failed::Member),
-        }
-    }
-
-    /// Result of leaving without a connection on which to send results.
-    fn goes(&self, why: String) -> Result<(), MemberError> {
-        let played = self.on_stage.as_ref().is_some_and(|stage| stage.host.shell.clock.knows_zero());
-        if played { Err(MemberError::LeftOut(self.hub.clone(), why)) } else { Ok(()) }
-    }
-
-    /// Joins, or rejoins, on a new connection.
-    async fn arrive(
-        &mut self,
-        prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
-    ) -> Result<(Rc<Membership<A>>, Link), Failed> {
-        let (mut link, _) = connect(&self.hub, &self.credentials, Whom::Role(HUB_ROLE)).await?;
-        let joined = match link.introduce(&self.credentials, Purpose::Join(self.join.clone())).await? {
-            Answer::Joined(joined) => joined,
-            other => {
-                return Err(
-                    LinkError::ProtocolViolation(format!("answered {} to who wants to join", shown(&other))).into()
-                );
-            }
-        };
-        let stage = match &self.on_stage {
-            Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
-            Some(stage) if stage.host.shell.clock.knows_zero() => {
-                return Err(Failed::Member(MemberError::OtherRun(self.hub.clone())));
-            }
-            other => {
-                if let Some(stage) = other {
-                    // The run that it waited for never began: there is nothing to lose, and it may join this one.
-                    tracing::info!("the coordinator at {} was started again", self.hub);
-                    stage.host.close();
-                    self.clock = Some(Clock::start());
+impl<A: Live> MemberDriver<A> {
+    /// Gives the machine an event, and carries out the effects.
+    fn take(&self, event: MemberEvent) {
+        let mut effects = Vec::new();
+        self.machine.borrow_mut().take(self.clock.own(), event, &mut effects);
+        for effect in effects {
+            match effect {
+                MemberEffect::Dial => self.then(Next::Dial),
+                MemberEffect::Wait(pause) => self.then(Next::Wait(pause)),
+                // The next attempt has another connection.
+                MemberEffect::HangUp => *self.connection.borrow_mut() = Rc::default(),
+                MemberEffect::Prepare(payload) => self.then(Next::Prepare(payload)),
+                MemberEffect::Host(joined, aligned) => {
+                    if let Err(error) = self.host(joined, aligned) {
+                        return self.then(Next::Finish(Err(error.into())));
+                    }
                 }
-                self.on_stage = None;
-                let stage = Rc::new(self.enter(&joined, &mut link, prepare).await?);
-                self.on_stage = Some(stage.clone());
-                stage
+                MemberEffect::Attend => self.then(Next::Attend),
+                MemberEffect::Drop => {
+                    if let Some(hosting) = self.hosting.take() {
+                        hosting.host.close();
+                    }
+                }
+                MemberEffect::Tell(control) => self.tell_hub(control),
+                MemberEffect::Meet(peers) => self.with_host(|hosting| self.meet(hosting, peers)),
+                MemberEffect::Compare { sent, count } => self.with_host(|hosting| hosting.compare_clocks(sent, count)),
+                MemberEffect::Begin { zero, end } => self.with_host(|hosting| hosting.host.begin_at(zero, end)),
+                MemberEffect::AddFault(fault) => self.with_host(|hosting| {
+                    if let Err(error) = hosting.host.add_fault(*fault) {
+                        tracing::warn!("a fault that cannot be: {error}");
+                    }
+                }),
+                MemberEffect::EndFault { fault, at } => self.with_host(|hosting| {
+                    if let Err(error) = hosting.host.end_fault(fault as usize, at) {
+                        tracing::warn!("a fault that cannot end: {error}");
+                    }
+                }),
+                MemberEffect::End { at } => self.with_host(|hosting| hosting.host.end_at(at)),
+                MemberEffect::Leave => self.connection.borrow().leave.notify_one(),
+                MemberEffect::HandIn => self.connection.borrow().hand_in.notify_one(),
+                MemberEffect::Log(level, line) => log(level, &line),
+                MemberEffect::Finish(result) => {
+                    self.then(Next::Finish(result));
+                    self.is_finished.notify_one();
+                }
             }
-        };
-        Ok((stage, link))
+        }
     }
 
-    /// Receives the experiment, aligns the clock, and hosts its actors.
-    async fn enter(
-        &mut self,
-        joined: &Joined,
-        link: &mut Link,
-        prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
-    ) -> Result<Membership<A>, Failed> {
-        let io = |error| Failed::Member(MemberError::Io(error));
-        let payload = receive_payload(link, joined.payload_bytes).await?;
-        let run_spec = prepare(&payload).map_err(|why| Failed::Member(MemberError::Payload(why)))?;
-        if joined.actors.iter().any(|seated| seated.actor.index() >= run_spec.actors.len()) {
-            return Err(LinkError::ProtocolViolation("gave an actor that is not in the run".into()).into());
+    /// Waits until this process is asked to leave, once.
+    async fn asked(&self) {
+        if self.is_asked.get() {
+            pending().await
         }
-        let Some(clock) = self.clock.take() else { return Err(LinkError::Ended.into()) };
-        let aligned = align(link, &clock).await;
-        let aligned = match aligned {
-            Ok(aligned) => aligned,
-            Err(error) => {
-                // The next connection needs it.
-                self.clock = Some(clock);
-                return Err(error.into());
-            }
+        asked(self.leaving.as_ref()).await;
+        self.is_asked.set(true);
+    }
+
+    fn then(&self, next: Next) {
+        self.next.borrow_mut().push(next);
+    }
+
+    fn with_host(&self, act: impl FnOnce(&Hosting<A>)) {
+        if let Some(hosting) = &*self.hosting.borrow() {
+            act(hosting);
+        }
+    }
+
+    fn tell_hub(&self, control: Control) {
+        let connection = self.connection.borrow();
+        if self.machine.borrow().is_attending() {
+            connection.outbox.put(FrameKind::Control, &control);
+        } else {
+            connection.first.borrow_mut().push(control);
+        }
+    }
+
+    /// The next event before this process attends: it waits, dials, or receives a message.
+    async fn arrives(&self, link: &mut Option<Link>, next: Option<Next>) -> MemberEvent {
+        if let Some(Next::Wait(pause)) = next {
+            *link = None;
+            sleep(pause).await;
+            return MemberEvent::Woken;
+        }
+        let arrived = match (next, link.as_mut()) {
+            (None, Some(link)) => self.receive(link).await.map(MemberEvent::Said),
+            _ => self.dial(link).await.map(MemberEvent::Admitted),
         };
-        clock.set_offset(aligned.offset());
+        arrived.unwrap_or_else(|error| MemberEvent::Failed(error.into()))
+    }
+
+    async fn dial(&self, link: &mut Option<Link>) -> Result<Joined, LinkError> {
+        *self.connection.borrow_mut() = Rc::default();
+        let mut dialled = Link::new(self.transport.dial(&self.hub, Whom::Role(HUB_ROLE)).await?);
+        match dialled.introduce(&self.credentials, Purpose::Join(self.join.clone())).await? {
+            Answer::Joined(joined) => {
+                *link = Some(dialled);
+                Ok(joined)
+            }
+            other => Err(LinkError::ProtocolViolation(format!("answered {} to who wants to join", shown(&other)))),
+        }
+    }
+
+    async fn receive(&self, link: &mut Link) -> Result<Control, LinkError> {
+        let first = self.connection.borrow().first.take();
+        for control in first {
+            link.send(&control).await?;
+        }
+        link.receive().await
+    }
+
+    fn prepare(&self, payload: &[u8], prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>) -> Result<usize, String> {
+        let run_spec = prepare(payload)?;
+        let actors = run_spec.actors.len();
+        *self.run_spec.borrow_mut() = Some(Rc::new(run_spec));
+        Ok(actors)
+    }
+
+    /// Hosts the actors of this process.
+    fn host(&self, joined: Joined, aligned: Alignment) -> io::Result<()> {
+        let Some(run_spec) = self.run_spec.take() else { return Ok(()) };
         let options = HostOptions {
             credentials: self.credentials.clone(),
             process: joined.process,
@@ -289,14 +309,15 @@ impl<A: Live> Member<A> {
             work: if joined.is_busy { Work::Busy } else { Work::Sleep },
             is_traced: joined.is_traced,
         };
-        let host = Host::start_at(options, Rc::new(run_spec), clock).map_err(io)?;
+        let clock = self.clock.again();
+        clock.set_offset(aligned.offset());
+        let host = Host::start_at(options, run_spec, clock)?;
         let mut names = Vec::new();
         for seated in &joined.actors {
             host.host(seated.actor, seated.incarnation);
             names.push(host.run_spec.actors[seated.actor.index()].name.clone());
         }
-        let listener = self.listener.try_clone().and_then(TcpListener::from_std).map_err(io)?;
-        host.serve(listener);
+        host.serve(self.listener.try_clone().and_then(TcpListener::from_std)?);
         tracing::info!(
             clock_error_us = aligned.error_ns() / 1000,
             "joined {} as process {}, and hosts {}",
@@ -304,165 +325,92 @@ impl<A: Live> Member<A> {
             joined.process,
             names.join(", ")
         );
-        let follower = RefCell::new(Follower::new(&aligned, host.shell.clock.own()));
-        let (faults, handed_in) = (Cell::new(0), Cell::new(false));
-        Ok(Membership { host, run: joined.run, aligned, follower, faults, handed_in })
+        let follower = RefCell::new(Follower::new(&aligned, self.clock.own()));
+        *self.hosting.borrow_mut() = Some(Rc::new(Hosting { host, aligned, follower }));
+        Ok(())
     }
-}
 
-async fn receive_payload(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError> {
-    if bytes > CHARTER_BYTES_MAX {
-        return Err(LinkError::ProtocolViolation(format!("announced an experiment of {bytes} bytes")));
-    }
-    let mut payload = Vec::new();
-    while (payload.len() as u64) < bytes {
-        match link.receive().await? {
-            Control::Payload(part) => payload.extend_from_slice(&part.0),
-            other => {
-                return Err(LinkError::ProtocolViolation(format!("said {} instead of the experiment", shown(&other))));
-            }
-        }
-    }
-    Ok(payload)
-}
-
-async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
-    let mut alignment = Alignment::default();
-    while alignment.taken() < TRIPS {
-        link.send(&Control::Ping(clock.own())).await?;
-        match link.receive().await? {
-            Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
-            other => return Err(LinkError::ProtocolViolation(format!("said {} instead of the time", shown(&other)))),
-        }
-    }
-    Ok(alignment)
-}
-
-impl<A: Live> Membership<A> {
-    /// Serves the connection to the hub until it ends.
-    async fn attend(&self, mut link: Link, leaving: Option<&Leaving>) -> End {
-        let (host, outbox) = (&self.host, Rc::new(Outbox::default()));
-        let ready = Control::Ready { error_ns: self.aligned.error_ns(), faults: self.faults.get() };
-        outbox.put(FrameKind::Control, &ready);
-        let (say, heard) = unbounded_channel();
+    /// Serves the connection to the hub until it ends, or this process is done.
+    async fn attend(&self, link: Option<Link>) -> MemberEvent {
+        let (hosting, connection) = (self.hosting.borrow().clone(), self.connection.borrow().clone());
+        let (Some(mut link), Some(hosting)) = (link, hosting) else {
+            return MemberEvent::Failed(LinkError::Ended.into());
+        };
+        let (host, outbox) = (&hosting.host, &connection.outbox);
         let hear = |control| {
-            match control {
-                Control::Pong { sent, count } => self.compare_clocks(sent, count),
-                Control::Ping(_) => {}
-                // At once: the next bytes may be messages of these actors.
-                Control::Peers(peers) => self.meet(peers, &outbox),
-                other => drop(say.send(other)),
-            }
+            self.take(MemberEvent::Said(control));
             Ok(())
         };
         host.set_hub(Some(outbox.clone()));
-        let end = tokio::select! {
+        let error = tokio::select! {
             // Received messages are handled, and waiting ones written, before the end of the connection is noticed.
             biased;
-            () = self.handle_control(heard, &outbox, leaving) => End::Over,
-            error = outbox.write_to(&mut link.writer) => self.ended(LinkError::Broken(error)),
-            () = self.tell(&outbox) => unreachable!("it goes on for as long as the connection"),
-            error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
-            error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => self.ended(error),
+            () = self.is_finished.notified() => LinkError::Ended,
+            () = self.work(&hosting, &connection) => LinkError::Ended,
+            error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
+            () = self.tell(host, outbox) => LinkError::Ended,
+            error = ping(outbox, || self.clock.own()) => error,
+            error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => error,
         };
         // Until the next connection, senders of messages to the hub's actors must notice the loss.
         host.set_hub(None);
-        host.shell.discard(&outbox);
-        end
+        host.shell.discard(outbox);
+        MemberEvent::Failed(error.into())
+    }
+
+    /// Makes the actors leave on request, and sends the results when the machine wants them, for as long as it is
+    /// polled.
+    async fn work(&self, hosting: &Rc<Hosting<A>>, connection: &Connection) {
+        let asks = async {
+            self.asked().await;
+            self.take(MemberEvent::AskedToLeave);
+            connection.leave.notified().await;
+            let grace = self.leaving.as_ref().map_or(Duration::ZERO, |leaving| leaving.grace);
+            self.take(MemberEvent::ActorsLeft(hosting.host.leave(grace).await));
+            pending().await
+        };
+        tokio::select! {
+            biased;
+            () = connection.hand_in.notified() => {}
+            () = asks => {}
+        }
+        let report = hosting.send_results(&connection.outbox).await;
+        self.take(MemberEvent::Gathered(Box::new(report)));
+        pending().await
     }
 
     /// Sends the hub the new results of the actors during the run.
-    async fn tell(&self, outbox: &Outbox) {
-        let has_room = || outbox.waiting() <= WAITING_BYTES_MAX && !self.handed_in.get();
+    async fn tell(&self, host: &Rc<Host<A>>, outbox: &Outbox) {
+        let has_room = || outbox.waiting() <= WAITING_BYTES_MAX && !self.machine.borrow().has_handed_in();
         let say = |News { actor, at, bytes, .. }| {
             if bytes.len() <= NEWS_BYTES_MAX {
                 outbox.put(FrameKind::Control, &Control::News { actor, at, news: Blob(bytes) });
             }
         };
-        tell(&self.host, has_room, say).await;
+        tell(host, has_room, say).await;
     }
 
     /// Registers the addresses of other processes.
-    fn meet(&self, peers: Vec<Peer>, outbox: &Rc<Outbox>) {
-        let me = self.host.me().process;
+    fn meet(&self, hosting: &Hosting<A>, peers: Vec<Peer>) {
+        let host = &hosting.host;
+        let me = host.me().process;
         for peer in peers.into_iter().filter(|peer| peer.sender.process != me) {
             match peer.sender.process {
-                HUB => self.host.reach(&peer.sender, outbox),
-                _ => self.host.learn(peer),
+                HUB => host.reach(&peer.sender, &self.connection.borrow().outbox),
+                _ => host.learn(peer),
             }
         }
     }
+}
 
-    /// Handles the messages of the hub, and leaves on request, until the hub lets this process go.
-    async fn handle_control(
-        &self,
-        mut heard: UnboundedReceiver<Control>,
-        outbox: &Rc<Outbox>,
-        leaving: Option<&Leaving>,
-    ) {
-        let host = &self.host;
-        let leaves = async {
-            asked(leaving).await;
-            host.leave(leaving.map_or(Duration::ZERO, |leaving| leaving.grace)).await
-        };
-        let mut leaves = pin!(leaves);
-        // True if it sends its results or has sent them.
-        let mut is_over = false;
-        loop {
-            let control = tokio::select! {
-                biased;
-                control = heard.recv() => control,
-                has_left = &mut leaves, if !is_over => {
-                    if !has_left {
-                        return;
-                    }
-                    is_over = true;
-                    outbox.put(FrameKind::Control, &Control::Left);
-                    self.send_results(outbox).await;
-                    continue;
-                }
-            };
-            // The connection has ended; another branch of the select handles that.
-            let Some(control) = control else { return std::future::pending().await };
-            match control {
-                Control::Begin { zero, end } => host.begin_at(zero, end),
-                Control::Fault(fault) => {
-                    self.faults.set(self.faults.get() + 1);
-                    if let Err(error) = host.add_fault(*fault) {
-                        tracing::warn!("a fault that cannot be: {error}");
-                    }
-                }
-                Control::EndFault { fault, at } => {
-                    if let Err(error) = host.end_fault(fault as usize, at) {
-                        tracing::warn!("a fault that cannot end: {error}");
-                    }
-                }
-                Control::End { at } if !is_over => {
-                    is_over = true;
-                    host.end_at(at);
-                    self.send_results(outbox).await;
-                }
-                // It is already sending its results.
-                Control::End { .. } => {}
-                Control::Leave => return,
-                other => tracing::warn!("ignored an unexpected message of the coordinator: {}", shown(&other)),
-            }
-        }
-    }
-
-    /// Sends the results, the trace, and the report of this process.
-    async fn send_results(&self, outbox: &Outbox) {
+impl<A: Live> Hosting<A> {
+    /// Sends the results and the trace; returns the report of this process.
+    async fn send_results(&self, outbox: &Outbox) -> ProcessReport {
         let host = &self.host;
         let mut report = collect_results(host, |actor, bytes| async move {
-            let mut parts = bytes.chunks(PART_BYTES).peekable();
-            loop {
-                let part = Blob(parts.next().unwrap_or_default().to_vec());
-                let last = parts.peek().is_none();
+            for part in parts(actor, &bytes) {
                 outbox.room(PART_BYTES).await;
-                outbox.put(FrameKind::Control, &Control::ActorResults { actor, part, last });
-                if last {
-                    return;
-                }
+                outbox.put(FrameKind::Control, &part);
             }
         })
         .await;
@@ -475,8 +423,7 @@ impl<A: Live> Membership<A> {
         report.clock = self.follower.borrow().course();
         let largest = report.clock.iter().map(|sample| sample.error_ns).max().unwrap_or_default();
         report.clock_error_ns = largest.max(self.aligned.error_ns());
-        outbox.put(FrameKind::Control, &Control::Done(Box::new(report)));
-        self.handed_in.set(true);
+        report
     }
 
     /// Aligns this clock with the hub's again. The time of the run never goes back.
@@ -490,11 +437,6 @@ impl<A: Live> Membership<A> {
             tracing::warn!(ms = apart / 1_000_000, "this clock has run away from the coordinator's, and is corrected");
         }
         self.host.shell.correct_clock(offset);
-    }
-
-    /// Once all results are sent, a closed connection is a normal end.
-    fn ended(&self, error: LinkError) -> End {
-        if self.handed_in.get() { End::Over } else { End::Broken(error) }
     }
 }
 

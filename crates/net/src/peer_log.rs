@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use crate::clock::Clock;
-use crate::link::LinkError;
+use crate::transport::LinkError;
 
 /// Most lines in one second.
 const LINES_MAX: u64 = 10;

@@ -20,10 +20,10 @@ use crate::agenda::{Agenda, Due, HELD_MAX};
 use crate::alarm::Alarm;
 use crate::cell_actor::{CellActor, Mail};
 use crate::clock::Clock;
-use crate::control::ProcessId;
+use crate::cluster::ProcessId;
 use crate::host::HostOptions;
-use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec, TraceSink};
+use crate::transport::Outbox;
 use crate::turn::after_others;
 use crate::worker::{Work, Worker};
 

@@ -17,6 +17,16 @@ pub(crate) fn shown(value: &impl Debug) -> String {
     cut(VALUE_MAX, format_args!("{value:?}"))
 }
 
+/// The first few of many names.
+pub(crate) fn some<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.by_ref().take(SHOWN).collect::<Vec<_>>().join(", ");
+    match names.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 fn cut(most: usize, said: fmt::Arguments<'_>) -> String {
     let mut out = Cut { text: String::new(), left: most };
     if out.write_fmt(said).is_err() {

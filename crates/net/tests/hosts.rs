@@ -17,7 +17,8 @@ use meshsim_net::{
 };
 use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -177,6 +178,8 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
 struct Way {
     address: String,
     is_open: Rc<Cell<bool>>,
+    /// While it is set, bytes to the hub vanish, and are counted.
+    vanished: Rc<Cell<Option<usize>>>,
     /// Counts the cuts. Each connection obeys the cuts since it began, also while it is still being opened.
     cuts: watch::Sender<u64>,
 }
@@ -185,8 +188,10 @@ impl Way {
     async fn to(hub: &str) -> Self {
         let listener = TcpListener::bind(ANY).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let way = Way { address, is_open: Rc::new(Cell::new(true)), cuts: watch::Sender::new(0) };
-        let (hub, is_open, cuts) = (hub.to_owned(), way.is_open.clone(), way.cuts.clone());
+        let (is_open, vanished) = (Rc::new(Cell::new(true)), Rc::default());
+        let way = Way { address, is_open, vanished, cuts: watch::Sender::new(0) };
+        let (hub, is_open, vanished, cuts) =
+            (hub.to_owned(), way.is_open.clone(), way.vanished.clone(), way.cuts.clone());
         spawn_local(async move {
             loop {
                 let (mut near, _) = listener.accept().await.unwrap();
@@ -195,9 +200,12 @@ impl Way {
                 }
                 let mut cut = cuts.subscribe();
                 let mut far = TcpStream::connect(&hub).await.unwrap();
+                let vanished = vanished.clone();
                 spawn_local(async move {
+                    let ((near_in, mut near_out), (mut far_in, far_out)) = (near.split(), far.split());
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        () = to_the_hub(near_in, far_out, &vanished) => {}
+                        _ = tokio::io::copy(&mut far_in, &mut near_out) => {}
                         _ = cut.changed() => {}
                     }
                 });
@@ -219,6 +227,17 @@ impl Way {
 
     fn open(&self) {
         self.is_open.set(true);
+    }
+}
+
+async fn to_the_hub(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, vanished: &Cell<Option<usize>>) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        match vanished.get() {
+            Some(before) => vanished.set(Some(before + count)),
+            None if to.write_all(&bytes[..count]).await.is_ok() => {}
+            None => return,
+        }
     }
 }
 
@@ -377,6 +396,25 @@ fn a_member_disconnected_at_the_end_still_sends_its_results() {
         way.cut();
         let performance = cluster.end().await;
         called.await.unwrap().unwrap();
+        assert_eq!((starts(&performance), performance.lost), (Some(1), vec![]));
+    });
+}
+
+#[test]
+fn a_member_whose_last_results_were_lost_on_the_way_sends_them_again() {
+    System::new().block_on(async {
+        let cluster = Cluster::begin("", false).await;
+        let way = Way::to(&cluster.hub).await;
+        let called = member(&way.address, Some("called")).await;
+        cluster.until_running().await;
+        way.vanished.set(Some(0));
+        let performance = spawn_local(cluster.end());
+        // As far as the member can tell, they are sent.
+        until("all results are sent", async || way.vanished.get().filter(|bytes| *bytes > FOUND_BYTES)).await;
+        way.cut();
+        way.vanished.set(None);
+        called.await.unwrap().unwrap();
+        let performance = performance.await.unwrap();
         assert_eq!((starts(&performance), performance.lost), (Some(1), vec![]));
     });
 }

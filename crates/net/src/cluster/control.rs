@@ -4,52 +4,68 @@ use std::fmt;
 
 use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_fault::Fault;
+use meshsim_wire::Refusal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::assignments::Join;
+use super::assignments::Join;
 use crate::clock::ClockSample;
 use crate::worker::Worked;
 
+/// Bytes of one part of a long value.
+pub const PART_BYTES: usize = 256 << 10;
+
 /// Id of a process: its index in the order of joining. The hub has 0.
-pub(crate) type ProcessId = u32;
+pub type ProcessId = u32;
 /// Id of the hub.
-pub(crate) const HUB: ProcessId = 0;
+pub const HUB: ProcessId = 0;
 /// Role of the hub.
 pub(crate) const HUB_ROLE: &str = "coordinator";
 
 /// Purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// The dialler wants to host actors; sent to the hub.
     Join(Join),
     /// The dialler sends messages of the actors that it hosts, as announced by the hub, to the process with the boot id
     /// `to`: another process may be at the same address.
-    Peer { process: ProcessId, boot_id: u64, to: u64 },
+    Peer {
+        /// Id of the dialler.
+        process: ProcessId,
+        /// Boot id of the dialler.
+        boot_id: u64,
+        /// Boot id of the process that it dials.
+        to: u64,
+    },
     /// The dialler asks whether the process is healthy.
     Probe,
 }
 
 /// Identity of a process that sends messages, and its actors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sender {
-    pub(crate) process: ProcessId,
+pub struct Sender {
+    /// Id of the process.
+    pub process: ProcessId,
     /// Boot id of the process: a number drawn at its start.
-    pub(crate) boot_id: u64,
+    pub boot_id: u64,
     /// Its actors, with their incarnations.
-    pub(crate) actors: Vec<Assigned>,
+    pub actors: Vec<Assigned>,
 }
 
 /// An actor in one of its incarnations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Assigned {
-    pub(crate) actor: ActorId,
-    pub(crate) incarnation: u32,
+pub struct Assigned {
+    /// The actor.
+    pub actor: ActorId,
+    /// Its incarnation.
+    pub incarnation: u32,
 }
 
 /// Answer of an acceptor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// The dialler is a member from now on.
     Joined(Joined),
+    /// The dialler may send messages of its actors.
     Peer,
     /// Status of the process, in one line for a person.
     Healthy(String),
@@ -57,46 +73,76 @@ pub(crate) enum Answer {
 
 /// Admission of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Joined {
+pub struct Joined {
     /// Id of the run: a number drawn at its start. A coordinator that restarts begins another run.
-    pub(crate) run: u64,
-    pub(crate) process: ProcessId,
-    pub(crate) actors: Vec<Assigned>,
+    pub run: u64,
+    /// Id of the process in this run.
+    pub process: ProcessId,
+    /// Its actors; none if the hub has their results, and the process may end.
+    pub actors: Vec<Assigned>,
     /// True if the process was admitted before and keeps its state.
-    pub(crate) resumed: bool,
+    pub resumed: bool,
     /// True if work uses processor time.
-    pub(crate) is_busy: bool,
+    pub is_busy: bool,
     /// True if the run is traced.
-    pub(crate) is_traced: bool,
+    pub is_traced: bool,
     /// Length of the experiment in bytes; it follows in parts.
-    pub(crate) payload_bytes: u64,
+    pub payload_bytes: u64,
 }
 
 /// Messages on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every
 /// connection.
+///
+/// To add one: write a variant at the end, as earlier ones keep their numbers; a sample of it in `golden.rs`; and what
+/// its receiver does, in `HubMachine::said` or `MemberMachine::obey`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Control {
+pub enum Control {
     /// Asks for a sign of life and for the count of the peer; carries the sender's count.
     Ping(u64),
     /// Answer to a ping: the count of its sender, and that of the answering process, which is the hub's if the hub
     /// answers.
-    Pong { sent: u64, count: u64 },
+    Pong {
+        /// The count that the ping carried.
+        sent: u64,
+        /// Count of the answering process.
+        count: u64,
+    },
 
     /// Hub to member: the next part of the experiment.
     Payload(Blob),
     /// Member to hub: my actors are ready to begin, or to continue; bound on my clock error in nanoseconds, and number
     /// of the manual faults that I have received.
-    Ready { error_ns: u64, faults: u32 },
+    Ready {
+        /// Bound on the clock error.
+        error_ns: u64,
+        /// Number of manual faults received.
+        faults: u32,
+    },
     /// Hub to member: addresses and actors of other processes.
     Peers(Vec<Peer>),
     /// Hub to member: start of the run in the hub's count, and its planned end.
-    Begin { zero: u64, end: Time },
+    Begin {
+        /// Start of the run, in the hub's count.
+        zero: u64,
+        /// Planned end.
+        end: Time,
+    },
     /// Hub to member: an added fault.
     Fault(Box<Fault>),
     /// Hub to member: the run ends at this time; send your results.
-    End { at: Time },
+    End {
+        /// End of the run.
+        at: Time,
+    },
     /// Member to hub: the next part of the results of an actor.
-    ActorResults { actor: ActorId, part: Blob, last: bool },
+    ActorResults {
+        /// The actor.
+        actor: ActorId,
+        /// The next part.
+        part: Blob,
+        /// True if it is the last part of this actor.
+        last: bool,
+    },
     /// Member to hub: the next part of the trace.
     Trace(Blob),
     /// Member to hub: all results are sent.
@@ -106,19 +152,38 @@ pub(crate) enum Control {
     /// Member to hub: my actors have left while the run continues; I am sending my results.
     Left,
     /// Member to hub: a handshake of this process with me failed for its certificate or secret. `why` is for people.
-    Refused { process: ProcessId, why: String },
+    Refused {
+        /// The process that is refused: the other one, or this one.
+        process: ProcessId,
+        /// The reason, for people.
+        why: String,
+    },
     /// Member to hub: the new results of an actor, at this time of the run.
-    News { actor: ActorId, at: Time, news: Blob },
+    News {
+        /// The actor.
+        actor: ActorId,
+        /// Time of the results.
+        at: Time,
+        /// The results.
+        news: Blob,
+    },
     /// Hub to member: end of a fault at this time. The index counts the faults of the experiment first, then the manual
     /// ones.
-    EndFault { fault: u32, at: Time },
+    EndFault {
+        /// Index of the fault.
+        fault: u32,
+        /// Time from which it no longer holds.
+        at: Time,
+    },
 }
 
 /// Address of a process, and the actors that it hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Peer {
-    pub(crate) sender: Sender,
-    pub(crate) address: String,
+pub struct Peer {
+    /// The process and its actors.
+    pub sender: Sender,
+    /// Address at which other processes reach it; empty for the hub.
+    pub address: String,
 }
 
 /// Report of a process at the end of the run.
@@ -152,7 +217,7 @@ pub struct ProcessReport {
 
 /// Bytes, serialised as a block.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Blob(pub(crate) Vec<u8>);
+pub struct Blob(pub Vec<u8>);
 
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,5 +250,19 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// Bytes of one part of a long value.
-pub(crate) const PART_BYTES: usize = 256 << 10;
+/// The results of an actor, in parts as a member sends them.
+pub fn parts(actor: ActorId, bytes: &[u8]) -> impl Iterator<Item = Control> {
+    // An actor without results still has a last part.
+    let count = bytes.len().div_ceil(PART_BYTES).max(1);
+    let part = move |index: usize| {
+        let start = index * PART_BYTES;
+        let part = bytes[start..bytes.len().min(start + PART_BYTES)].to_vec();
+        Control::ActorResults { actor, part: Blob(part), last: index + 1 == count }
+    };
+    (0..count).map(part)
+}
+
+/// Refusal for this reason; `retryable`: another attempt may succeed.
+pub(crate) fn refusal(why: impl Into<String>, retryable: bool) -> Refusal {
+    Refusal { why: why.into(), retryable }
+}

@@ -17,7 +17,7 @@ pub struct Departure {
 }
 
 /// All departures of a run, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Departures {
     pub(crate) all: Vec<Departure>,
     /// Results of actors in incarnations that left and that another incarnation followed.

@@ -1,34 +1,33 @@
 //! The time in which this process could notice others. A process that stood still (stopped, starved, suspended) notices
 //! nothing, so it holds that time against no other process.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 /// A stopwatch that its owner reads often. A gap between two readings counts as at most `gap_max`: a longer gap means
 /// that the process stood still.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Attention {
     gap_max: u64,
-    read: Cell<u64>,
-    paid: Cell<u64>,
+    read: u64,
+    paid: u64,
 }
 
 impl Attention {
     /// A stopwatch that starts at `now`, in nanoseconds of this process's clock.
     pub(crate) fn new(now: u64, gap_max: Duration) -> Self {
-        Attention { gap_max: gap_max.as_nanos() as u64, read: Cell::new(now), paid: Cell::new(0) }
+        Attention { gap_max: gap_max.as_nanos() as u64, read: now, paid: 0 }
     }
 
     /// Reads the stopwatch: the nanoseconds of attention until `now`.
-    pub(crate) fn read(&self, now: u64) -> u64 {
-        let gap = now.saturating_sub(self.read.replace(now));
-        self.paid.set(self.paid.get() + gap.min(self.gap_max));
-        self.paid.get()
+    pub(crate) fn read(&mut self, now: u64) -> u64 {
+        let gap = now.saturating_sub(std::mem::replace(&mut self.read, now));
+        self.paid += gap.min(self.gap_max);
+        self.paid
     }
 
     /// Nanoseconds of attention until the last reading.
     pub(crate) fn paid(&self) -> u64 {
-        self.paid.get()
+        self.paid
     }
 }
 
@@ -36,7 +35,7 @@ impl Attention {
 /// limit says nothing about the other side.
 ///
 /// After an attempt during which this process stood still, one more attempt follows, whatever time is left.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Patience {
     length: Duration,
     attempt_max: Duration,
@@ -48,11 +47,6 @@ impl Patience {
     /// Patience of this length, unused.
     pub(crate) fn new(length: Duration, attempt_max: Duration) -> Self {
         Patience { length, attempt_max, used: Duration::ZERO, was_disturbed: false }
-    }
-
-    /// Resets the used time to zero.
-    pub(crate) fn renew(&mut self) {
-        (self.used, self.was_disturbed) = (Duration::ZERO, false);
     }
 
     /// Counts a failed attempt, and the planned length of the pause before it. Returns true if the patience is used up.
@@ -78,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_gap_counts_as_one_reading_at_most() {
-        let attention = Attention::new(5, Duration::from_nanos(100));
+        let mut attention = Attention::new(5, Duration::from_nanos(100));
         assert_eq!((attention.read(55), attention.read(155), attention.read(9_000)), (50, 150, 250));
         assert_eq!((attention.paid(), attention.read(9_001)), (250, 251));
     }
@@ -98,7 +92,5 @@ mod tests {
         let mut patience = Patience::new(SEC * 3, SEC * 4);
         assert!(!patience.ends_with(SEC, SEC * 60));
         assert!(patience.ends_with(SEC, SEC * 60), "a coordinator that drips is out of reach");
-        patience.renew();
-        assert!(!patience.ends_with(SEC, SEC));
     }
 }

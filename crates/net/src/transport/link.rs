@@ -12,14 +12,13 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::control::{Answer, Control, Purpose};
-use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
+use super::tls::{explained, is_of_tls, refuser};
+use super::{Halves, Reader, Refuser, Tls, Writer};
+use crate::cluster::{Answer, Closure, Control, Failure, Purpose, refusal};
 use crate::text::brief;
 
 /// Limit for a handshake: a peer that sends nothing, or sends slowly, is disconnected after that.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Interval of the pings of each side of a connection.
-pub(crate) const PING: Duration = Duration::from_secs(1);
 /// After this long without a message the other side counts as gone, whatever TCP reports.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
@@ -88,6 +87,21 @@ impl LinkError {
     }
 }
 
+impl From<Closure> for LinkError {
+    fn from(closure: Closure) -> Self {
+        match closure {
+            Closure::Denied(why) => LinkError::Denied(why),
+            Closure::Violation(what) => LinkError::ProtocolViolation(what),
+        }
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        Failure { why: error.to_string(), is_retryable: error.is_retryable() }
+    }
+}
+
 /// The bytes of a connection, and those of them that are not yet processed.
 pub(crate) struct Link {
     pub(crate) reader: Reader,
@@ -96,7 +110,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new((reader, writer): (Reader, Writer)) -> Self {
+    pub(crate) fn new((reader, writer): Halves) -> Self {
         Link { reader, writer, splitter: Splitter::new() }
     }
 
@@ -242,10 +256,6 @@ impl Link {
         let _ = timeout(HANDSHAKE, self.write(&out)).await;
         error
     }
-}
-
-pub(crate) fn refusal(why: impl Into<String>, retryable: bool) -> Refusal {
-    Refusal { why: why.into(), retryable }
 }
 
 /// Appends a frame; returns its body.

@@ -1,4 +1,4 @@
-//! The bytes of a connection, with or without TLS.
+//! TLS between the processes of a cluster: their certificates, and what its errors mean.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::control::HUB_ROLE;
+use super::{Halves, Whom};
+use crate::cluster::HUB_ROLE;
 use crate::text::shown;
 
 /// Suffix of the name in a process's certificate, after its role, as in `node.meshsim`: addresses change, roles do not.
@@ -23,22 +23,8 @@ const DOMAIN: &str = "meshsim";
 /// Roles of a cluster, for a dialler that does not know the role of its peer.
 const ROLES: [&str; 3] = [HUB_ROLE, "node", "client"];
 
-/// Expected peer of a dialler, which its certificate must confirm.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Whom<'a> {
-    /// A process of this role.
-    Role(&'a str),
-    /// A process of any role.
-    Any,
-}
-
 /// Longest file of certificates or keys that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1 << 20;
-
-/// Reading half of a connection.
-pub(crate) type Reader = Box<dyn AsyncRead + Unpin>;
-/// Writing half of a connection.
-pub(crate) type Writer = Box<dyn AsyncWrite + Unpin>;
 
 /// TLS between the processes of a cluster; both sides have a certificate of the same authority.
 #[derive(Clone)]
@@ -100,6 +86,34 @@ impl Tls {
         let (connector, connector_to_any) = (Arc::new(client).into(), Arc::new(client_of_any).into());
         Ok(Tls { acceptor: Arc::new(server).into(), connector, connector_to_any, servers })
     }
+
+    /// Secures a connection that this process has accepted.
+    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+        stream: S,
+    ) -> io::Result<(Halves, Certified)> {
+        let stream = self.acceptor.accept(stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        let certified = Certified(Some((self.servers.clone(), chain)));
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(((Box::new(reader), Box::new(writer)), certified))
+    }
+
+    /// Secures a connection that this process has opened to the expected peer.
+    pub(super) async fn dial<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+        stream: S,
+        whom: Whom<'_>,
+    ) -> io::Result<Halves> {
+        let (connector, role) = match whom {
+            Whom::Role(role) => (&self.connector, role),
+            Whom::Any => (&self.connector_to_any, ROLES[0]),
+        };
+        let name = name(role).map_err(io::Error::other)?;
+        let (reader, writer) = tokio::io::split(connector.connect(name, stream).await?);
+        Ok((Box::new(reader), Box::new(writer)))
+    }
 }
 
 /// Accepts a certificate for any role of a cluster; otherwise as strict as for a single role.
@@ -145,6 +159,7 @@ impl ServerCertVerifier for OfAnyRole {
 }
 
 /// Certificate of a dialler, signed by the authority. Its role is known when the dialler states its purpose.
+#[derive(Default)]
 pub(crate) struct Certified(Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>);
 
 impl Certified {
@@ -182,49 +197,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if all.is_empty() { Err(nothing()) } else { Ok(all) }
 }
 
-/// A connection that this process accepted.
-pub(crate) struct Accepted {
-    pub(crate) halves: (Reader, Writer),
-    pub(crate) certified: Certified,
-}
-
-/// Accepts a connection.
-pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Accepted> {
-    prepare(&stream)?;
-    match tls {
-        None => Ok(Accepted { halves: halves(stream), certified: Certified(None) }),
-        Some(tls) => {
-            let stream = tls.acceptor.accept(stream).await?;
-            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-            let certified = Certified(Some((tls.servers.clone(), chain)));
-            let (reader, writer) = tokio::io::split(stream);
-            Ok(Accepted { halves: (Box::new(reader), Box::new(writer)), certified })
-        }
-    }
-}
-
 /// Name in the certificate of a process of this role.
 fn name(role: &str) -> Result<ServerName<'static>, String> {
     let name = format!("{role}.{DOMAIN}");
     ServerName::try_from(name).map_err(|_| format!("no certificate can be for the role {}", shown(&role)))
-}
-
-/// Prepares a connection that this process opened, to the expected peer.
-pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>, whom: Whom<'_>) -> io::Result<(Reader, Writer)> {
-    prepare(&stream)?;
-    match tls {
-        None => Ok(halves(stream)),
-        Some(tls) => {
-            let (connector, role) = match whom {
-                Whom::Role(role) => (&tls.connector, role),
-                Whom::Any => (&tls.connector_to_any, ROLES[0]),
-            };
-            let name = name(role).map_err(io::Error::other)?;
-            let (reader, writer) = tokio::io::split(connector.connect(name, stream).await?);
-            Ok((Box::new(reader), Box::new(writer)))
-        }
-    }
 }
 
 /// Side that refused a failed handshake.
@@ -260,14 +236,4 @@ pub(crate) fn explained(error: &io::Error) -> String {
         true => format!("{error} (is TLS on at one side only?)"),
         false => error.to_string(),
     }
-}
-
-/// Messages are batched already, so they are sent without delay.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)
-}
-
-fn halves(stream: TcpStream) -> (Reader, Writer) {
-    let (reader, writer) = stream.into_split();
-    (Box::new(reader), Box::new(writer))
 }
