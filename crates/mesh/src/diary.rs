@@ -5,11 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Mesh, ServiceId};
 
-/// Entries that the diaries of all nodes of a mesh may hold together; each may hold [`ENTRIES_MIN`].
+/// Entries that the diaries of all nodes of a mesh may hold together. In a mesh of more nodes they hold none, and count.
 const ENTRIES_MAX: usize = 1 << 17;
-
-/// Entries that each diary may hold, however many nodes there are.
-const ENTRIES_MIN: usize = 16;
 
 /// Entries by time. What comes when it is full is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +35,7 @@ impl<T> Diary<T> {
 
 /// Entries that the diary of one node may hold.
 pub(crate) fn entries_of_node(mesh: &Mesh) -> usize {
-    (ENTRIES_MAX / mesh.nodes.len().max(1)).max(ENTRIES_MIN)
+    ENTRIES_MAX / mesh.nodes.len().max(1)
 }
 
 /// Entries that the coordinator's diary may hold.

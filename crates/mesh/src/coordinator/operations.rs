@@ -3,6 +3,7 @@
 //! Random decisions (a stochastic rounding, a Bernoulli update) are drawn from a separate stream for each operation and
 //! step. So they do not depend on the order in which messages arrive.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Rng, Time};
@@ -242,7 +243,8 @@ impl Coordinator {
 
     /// Nodes died or leave: the services that have instances there get new ones elsewhere.
     pub(super) fn repair_placed_on(&mut self, dead: &[usize], cx: &mut MeshCx<'_>) {
-        let lost = |(node, _): &(u32, _)| dead.contains(&(*node as usize));
+        let dead: BTreeSet<u32> = dead.iter().map(|node| *node as u32).collect();
+        let lost = |(node, _): &(u32, _)| dead.contains(node);
         let hit: Vec<usize> = (0..self.services.len()).filter(|s| self.services[*s].placed.iter().any(lost)).collect();
         self.repair(&hit, cx);
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
-use crate::operation::{Desired, add, count_of, total};
+use crate::operation::{Desired, count_of, total};
 
 /// The nodes, and the cores reserved on them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -299,7 +299,7 @@ impl NodeResources {
             gone += 1;
             self.take(node as usize, layout.cpu, -1);
             layout.have[node as usize] -= 1;
-            remove(&mut layout.placed[at].1, version, 1);
+            layout.placed[at].1.take(version, 1);
             if most > 1 {
                 heap.push((key(self, layout, node as usize), node, at, most - 1));
             }
@@ -326,15 +326,21 @@ impl Layout {
         self.placed.iter().map(|(_, share)| count_of(share, version)).sum()
     }
 
-    /// Adds so many instances of a version on each node.
+    /// Adds so many instances of a version on each node. Both lists are gone through once, however many nodes are new.
     fn add(&mut self, version: u32, counts: &[u32]) {
-        for (node, count) in (0_u32..).zip(counts).filter(|(_, count)| **count > 0) {
-            let at = self.placed.binary_search_by_key(&node, |(n, _)| *n).unwrap_or_else(|at| {
-                self.placed.insert(at, (node, Share::new()));
-                at
-            });
-            add(&mut self.placed[at].1, version, *count);
+        let before = std::mem::take(&mut self.placed);
+        let is_new = |node: u32| before.binary_search_by_key(&node, |(n, _)| *n).is_err();
+        let adding = || (0_u32..).zip(counts).filter(|(_, count)| **count > 0);
+        let mut placed = Vec::with_capacity(before.len() + adding().filter(|(node, _)| is_new(*node)).count());
+        let mut there = before.into_iter().peekable();
+        for (node, count) in adding() {
+            placed.extend(std::iter::from_fn(|| there.next_if(|(n, _)| *n < node)));
+            let (_, mut share) = there.next_if(|(n, _)| *n == node).unwrap_or((node, Share::new()));
+            share.add(version, *count);
+            placed.push((node, share));
         }
+        placed.extend(there);
+        self.placed = placed;
     }
 }
 
@@ -359,9 +365,7 @@ pub(super) fn needed_still(
             let Some((_, missing)) = missing.iter_mut().find(|(v, _)| v == version) else { continue };
             let keep = (*count).min(ready_on(*node, *version)).min(*missing);
             *missing -= keep;
-            if keep > 0 {
-                stays.push((*version, keep));
-            }
+            stays.add(*version, keep);
         }
         if !stays.is_empty() {
             needed.push((*node, stays));
@@ -389,13 +393,6 @@ fn versions_of(placed: &ServicePlacement) -> Vec<u32> {
     versions.sort_unstable();
     versions.dedup();
     versions
-}
-
-fn remove(share: &mut Share, version: u32, count: u32) {
-    if let Some((_, have)) = share.iter_mut().find(|(v, _)| *v == version) {
-        *have -= count;
-    }
-    share.retain(|(_, have)| *have > 0);
 }
 
 #[cfg(test)]
@@ -491,7 +488,7 @@ mod tests {
         let mut machines = machines(&[8.0; 3]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &vec![]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 6), (2, 3)], &placed);
-        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)])).collect::<ServicePlacement>());
+        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)].into())).collect::<ServicePlacement>());
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Check for Views {
                     }
                     let all = report.services.iter();
                     let all =
-                        all.flat_map(|(service, ready)| ready.iter().map(|(n, version)| (*service, *n, *version)));
+                        all.flat_map(|it| it.ready.iter().map(|(n, version)| (it.service, *n, *version)));
                     reported.instances.extend(all);
                 }
                 None
