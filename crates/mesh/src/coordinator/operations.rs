@@ -9,7 +9,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Rng, Time};
 use serde::{Deserialize, Serialize};
 
-use super::Coordinator;
+use super::{Coordinator, ServiceState};
 use crate::actors::MeshCx;
 use crate::autoscale::signal::ServiceScale;
 use crate::measure::{OperationHistory, OperationKind, OperationOutcome};
@@ -251,12 +251,13 @@ impl Coordinator {
 
     /// A node is back: places the unplaced instances of all services.
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
-        let short = |service: &usize| {
-            let state = &self.services[*service];
-            let staying = self.machines.staying(&state.placed);
-            staying.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
+        // Counted once, and not for each of a thousand nodes that come back.
+        let machines = &self.machines;
+        let is_short = |state: &mut ServiceState| {
+            *state.staying.get_or_insert_with(|| machines.count_staying(&state.placed)) < state.wanted.running()
         };
-        let short: Vec<usize> = (0..self.services.len()).filter(short).collect();
+        let services = self.services.iter_mut().enumerate();
+        let short: Vec<usize> = services.filter_map(|(at, state)| is_short(state).then_some(at)).collect();
         self.repair(&short, cx);
     }
 

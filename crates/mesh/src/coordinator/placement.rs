@@ -143,6 +143,12 @@ impl NodeResources {
         alive.partition(|(node, _)| !self.0[*node as usize].leaving)
     }
 
+    /// Instances of a placement on nodes that stay.
+    pub(super) fn count_staying(&self, placed: &ServicePlacement) -> u32 {
+        let stays = |node: u32| self.0[node as usize].alive && !self.0[node as usize].leaving;
+        placed.iter().filter(|(node, _)| stays(*node)).map(|(_, share)| total(share)).sum()
+    }
+
     /// The part of a placement on nodes that stay.
     pub(super) fn staying(&self, placed: &ServicePlacement) -> ServicePlacement {
         self.split(placed).0

@@ -10,7 +10,6 @@ use crate::actors::MeshCx;
 use crate::measure::{OperationKind, StepHistory};
 use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};
 use crate::model::ServiceId;
-use crate::operation::total;
 
 /// A node that is further behind gets a snapshot instead of the steps; older steps need not be kept whole.
 pub const TAIL_MAX: u64 = 64;
@@ -95,8 +94,8 @@ impl Coordinator {
         let state = &mut self.services[service.index()];
         (state.generation, state.step, state.placed) = (state.generation + 1, n, placed);
         let wanted = &state.wanted;
-        let staying = self.machines.staying(&state.placed);
-        let placed = staying.iter().map(|(_, share)| total(share)).sum::<u32>();
+        let placed = self.machines.count_staying(&state.placed);
+        state.staying = Some(placed);
 
         let mut decision = Decision {
             n,
