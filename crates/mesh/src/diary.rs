@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Mesh, ServiceId};
 
-/// Entries that the diaries of all nodes of a mesh may hold together. In a mesh of more nodes they hold none, and count.
+/// Entries that the diaries of all nodes of a mesh may hold together. In a mesh of more nodes they hold none, and only
+/// count.
 const ENTRIES_MAX: usize = 1 << 17;
+
+/// Entries of a node below which it matters that each of its services has a diary.
+const PLENTY: usize = 16;
 
 /// Entries by time. What comes when it is full is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +39,10 @@ impl<T> Diary<T> {
 
 /// Entries that the diary of one node may hold.
 pub(crate) fn entries_of_node(mesh: &Mesh) -> usize {
-    ENTRIES_MAX / mesh.nodes.len().max(1)
+    match ENTRIES_MAX / mesh.nodes.len().max(1) {
+        few if few < PLENTY => few / 4,
+        plenty => plenty,
+    }
 }
 
 /// Entries that the coordinator's diary may hold.

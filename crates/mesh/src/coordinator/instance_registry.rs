@@ -127,8 +127,8 @@ impl InstanceRegistry {
         let at = report.service.index();
         let Some(of_service) = self.ready.get_mut(at) else { return false };
         let known = of_service.entry(node).or_default();
-        // What a node sends that keeps to the protocol is never so long.
         let mut changed = false;
+        // The list of a node that keeps to the protocol is never longer.
         if report.gone.is_none() || known.len() + report.ready.len() <= INSTANCES_MAX {
             let left = report.apply(known);
             if left != report.ready {

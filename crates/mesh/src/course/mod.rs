@@ -79,7 +79,7 @@ impl Shape {
     /// For the nodes of a mesh: the shortest window of its loads, or a second if it has no load.
     pub fn of_nodes(mesh: &Mesh) -> Self {
         let window = mesh.loads.iter().map(|load| load.window.nanos().max(1)).min();
-        let places = mesh.nodes.len().max(1) * instances_of_node(mesh).max(1);
+        let places = mesh.nodes.len().max(1) * instances_of_node(mesh).max(INSTANCES_MIN);
         let windows_max = (WINDOWS_TOGETHER_MAX / places).clamp(1, WINDOWS_MAX) as u32;
         Shape { length_ns: window.unwrap_or(1_000_000_000), windows_max, scale: Scale::Coarse }
     }

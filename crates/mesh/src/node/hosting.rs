@@ -234,8 +234,8 @@ impl Instance {
     /// True if a slot that becomes free changes something here: for those that wait, for the serving policies, or as
     /// the instance is to go.
     pub(super) fn awaits_slot(&self) -> bool {
-        let waits = |more: &Box<More>| !more.queue.is_empty() || more.guard.is_some();
-        self.more.as_ref().is_some_and(waits) || self.state == InstanceState::Closing
+        let waits = |more: &More| !more.queue.is_empty() || more.guard.is_some();
+        self.more.as_deref().is_some_and(waits) || self.state == InstanceState::Closing
     }
 
     /// True while a script runs: of a request, or of a block that outlives its request.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::hosting::HostedService;
+use super::hosting::{Figures, HostedService};
 use crate::criterion::{Count, Criterion};
 use crate::measure::{Failure, ServiceMetrics};
 use crate::model::{Mesh, ServiceId};
@@ -88,14 +88,13 @@ impl HostedService {
     pub(super) fn answered(&mut self, place: u32, arrived: Time, degraded: bool, root: u64, now: Time) {
         let took = now.since(arrived);
         self.places.ended(place, now).done(arrived, took, root);
-        match self.measured(arrived) {
-            Some(served) => {
-                served.done += 1;
-                served.degraded += u64::from(degraded);
-                let early = &mut self.figures.get_or_insert_default().early;
-                early.longest_later = early.longest_later.max(took);
-            }
-            None => self.figures.get_or_insert_default().early.record(took, self.places.scale()),
+        let Figures { served, early } = &mut **self.figures.get_or_insert_default();
+        if arrived >= self.from {
+            served.done += 1;
+            served.degraded += u64::from(degraded);
+            early.longest_later = early.longest_later.max(took);
+        } else {
+            early.record(took, self.places.scale());
         }
         self.slo_counts.count(arrived, |criterion, count| count.answered(criterion, took));
         if let Some(counts) = &mut self.counts {
