@@ -40,7 +40,27 @@ fn an_instance_that_has_nothing_to_do_takes_so_many_bytes() {
     assert_eq!(ran.ready(0), INSTANCES);
     let each = held(&region) / f64::from(INSTANCES);
     println!("{each:.0} bytes for each idle instance");
-    assert!(each < 164.0, "{each} bytes for each idle instance");
+    assert!(each < 104.0, "{each} bytes for each idle instance");
+}
+
+#[test]
+fn a_service_on_a_node_of_a_large_mesh_takes_so_many_bytes() {
+    const NODES: usize = 40_000;
+    const SERVICES: u32 = 4;
+    let _alone = alone();
+    let took = |services: u32| {
+        let region = Region::new(ALLOCATOR);
+        let idle = |n: u32| times(NODES as u32, service(&format!("idle-{n}"), vec![]));
+        let lab = (0..services).map(idle).fold(Testbed::nodes(NODES), Testbed::service);
+        let ran = lab.run(3.0);
+        assert!((0..services).all(|n| ran.ready(n as u16) == NODES as u32));
+        held(&region) / NODES as f64
+    };
+    let (node, with) = (took(0), took(SERVICES));
+    let each = (with - node) / f64::from(SERVICES);
+    println!("{node:.0} bytes for each node, {each:.0} for each service on it, with one instance");
+    assert!(node < 800.0, "{node} bytes for each node");
+    assert!(each < 640.0, "{each} bytes for each service on a node");
 }
 
 /// Counts the instances that readiness reports name.
@@ -52,7 +72,8 @@ impl Recorder<Msg, Tick> for Named {
         if let EntryRef::Send(envelope) = what
             && let Msg::Report(report) = &envelope.msg
         {
-            self.0 += report.services.iter().map(|it| it.ready.len() + it.gone.as_ref().map_or(0, Vec::len)).sum::<usize>();
+            self.0 +=
+                report.services.iter().map(|it| it.ready.len() + it.gone.as_ref().map_or(0, Vec::len)).sum::<usize>();
         }
     }
 }
@@ -60,6 +81,7 @@ impl Recorder<Msg, Tick> for Named {
 #[test]
 fn each_instance_is_reported_once_when_it_is_ready_and_once_when_it_goes() {
     const INSTANCES: u32 = 2_000;
+    let _alone = alone();
     // Each becomes ready by a timer of its own, and so by a report of its own.
     let late = Service { start_delay: Span::from_millis(500), ..times(INSTANCES, service("late", vec![])) };
     let mut named = Named::default();
