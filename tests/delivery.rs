@@ -335,7 +335,7 @@ impl Alone {
                 generation: *n,
                 capacity: 1.0,
             }),
-            share: vec![(1, *n as u32)],
+            share: [(1, *n as u32)].into_iter().collect(),
         };
         let msg = Msg::Steps(steps.iter().map(order).collect());
         let mut out = Vec::new();

@@ -14,7 +14,7 @@ use meshsim_mesh::criterion::Comparison;
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
     Ack, Answer, Ask, Cancel, Decision, Heartbeat, NodeStep, Operate, Operated, ReadinessReport, Reply, Request,
-    ServiceSnapshot, Share, Snapshot,
+    ServiceReport, ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{
     Amount, Analysis, AnalysisMetric, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Check, Endpoint,
@@ -158,7 +158,7 @@ impl Draw {
             share.sort_unstable();
             share.dedup_by_key(|(version, _)| *version);
         }
-        share
+        share.into()
     }
 
     fn ack(&mut self) -> Ack {
@@ -245,11 +245,15 @@ impl Draw {
     fn report(&mut self) -> ReadinessReport {
         let services = self.some(|draw| {
             let mut ready = draw.some(|draw| (draw.small(), draw.small()));
+            let mut gone = draw.some(|draw| draw.small());
             if draw.below(8) > 0 {
                 ready.sort_unstable();
                 ready.dedup_by_key(|(ordinal, _)| *ordinal);
+                gone.sort_unstable();
+                gone.dedup();
             }
-            (draw.service(), ready)
+            let gone = draw.coin().then_some(gone);
+            ServiceReport { service: draw.service(), ready, gone }
         });
         ReadinessReport { seq: self.number(), base: self.number(), incarnation: self.small(), services }
     }
@@ -576,7 +580,8 @@ impl Alone {
     /// The coordinator has started its instances and sent their view: otherwise most of the messages would have no
     /// meaning.
     fn begin_well(&mut self) {
-        let of = |service| ServiceSnapshot { service, generation: 1, capacity: 1.0, share: vec![(1, 2)] };
+        let of =
+            |service| ServiceSnapshot { service, generation: 1, capacity: 1.0, share: [(1, 2)].into_iter().collect() };
         let services = vec![of(ServiceId(0)), of(ServiceId(1))];
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
         let instance = |node, ordinal| InstanceRef { node: ActorId(node), ordinal, version: 1 };
@@ -663,7 +668,10 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         generation: 1,
         capacity: 1.0,
     };
-    alone.deliver(COORDINATOR, Msg::Steps(vec![NodeStep { decision: Arc::new(decision), share: vec![(1, 1)] }]));
+    alone.deliver(
+        COORDINATOR,
+        Msg::Steps(vec![NodeStep { decision: Arc::new(decision), share: [(1, 1)].into_iter().collect() }]),
+    );
     let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
     let view = |version, back: Vec<InstanceRef>| InstanceView {
         version,

@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::message::{
-    Answer, Ask, Decision, NodeStep, Operate, ReadinessReport, Reply, ServiceSnapshot, Snapshot,
+    Answer, Ask, Decision, NodeStep, Operate, ReadinessReport, Reply, ServiceReport, ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
@@ -34,9 +34,10 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
         generation: 1,
         capacity: 1.0,
     };
-    let order = || NodeStep { decision: Arc::new(decision.clone()), share: vec![] };
-    let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: vec![] };
+    let order = || NodeStep { decision: Arc::new(decision.clone()), share: Share::new() };
+    let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: Share::new() };
     let report = |services| Msg::Report(Box::new(ReadinessReport { seq: 1, base: 0, incarnation: 0, services }));
+    let reported = |ready| ServiceReport { service: ServiceId(0), ready, gone: None };
     let view = |services| {
         Msg::InstanceView(Arc::new(InstanceView {
             version: 1,
@@ -89,8 +90,8 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
         ("view of one service", view(vec![vec![instance; SERVICES].into()]), 6.0),
         ("view of canaries without instances", splits(vec![split(Arc::from([])); SERVICES]), 18.0),
         ("view of canaries with one instance", splits(vec![split(Arc::from([instance])); SERVICES]), 18.0),
-        ("report of services without instances", report(vec![(ServiceId(0), vec![]); SERVICES]), 18.0),
-        ("report of services with one instance", report(vec![(ServiceId(0), vec![(0, 1)]); SERVICES]), 20.0),
+        ("report of services without instances", report(vec![reported(vec![]); SERVICES]), 19.0),
+        ("report of services with one instance", report(vec![reported(vec![(0, 1)]); SERVICES]), 20.0),
         ("steps", Msg::Steps((0..SERVICES).map(|_| order()).collect()), 14.0),
         (
             "snapshot",
@@ -145,8 +146,8 @@ fn a_list_of_more_services_than_there_are_numbers_is_refused() {
         splits: vec![],
         settings: Default::default(),
     };
-    let report =
-        ReadinessReport { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
+    let none = ServiceReport { service: ServiceId(0), ready: vec![], gone: None };
+    let report = ReadinessReport { seq: 1, base: 0, incarnation: 0, services: vec![none; (1 << 16) + 1] };
     for msg in [Msg::InstanceView(Arc::new(view)), Msg::Report(Box::new(report))] {
         let mut wire = Vec::new();
         encode_into(&msg, &mut wire).unwrap();

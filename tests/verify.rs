@@ -143,10 +143,10 @@ fn a_node_that_misses_the_last_step_or_lacks_an_instance_is_noticed_at_the_end()
     assert_notices(&broken, "after the last fault");
     let broken = broken_at_the_end(|records| {
         let report = records.iter_mut().rev().find_map(|record| match sent(record) {
-            Some(Msg::Report(report)) if !report.services.is_empty() => Some(report),
+            Some(Msg::Report(report)) => report.services.iter_mut().find(|it| !it.ready.is_empty()),
             _ => None,
         });
-        report.expect("there are reports").services[0].1.pop();
+        report.expect("there are reports").ready.pop();
     });
     assert_notices(&broken, "after the last fault");
 }
@@ -289,7 +289,7 @@ fn an_acknowledgement_of_another_history_or_of_fewer_steps_is_noticed() {
 fn an_instance_that_no_step_gives_to_a_node_is_noticed() {
     let broken = broken_by(|record| match sent(record) {
         Some(Msg::Report(report)) if !report.services.is_empty() => {
-            let ready = &mut report.services[0].1;
+            let ready = &mut report.services[0].ready;
             ready.push((ready.len() as u32 + 100, 1));
             true
         }

@@ -6,6 +6,7 @@
 //! processor time, and the best of several rounds counts: other load on the machine only makes a round slower.
 
 mod cases;
+mod large;
 mod measure;
 mod mesh;
 mod peers;

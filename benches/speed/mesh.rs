@@ -11,6 +11,7 @@ use meshsim_mesh::Mesh;
 use meshsim_mesh::model::NodeSpec;
 use meshsim_run::Simulation;
 
+use crate::large;
 use crate::measure::{Options, resident_bytes, secs};
 
 /// This many nodes without instances, which send their heartbeats, with their coordinator, after two seconds.
@@ -28,7 +29,13 @@ pub(crate) fn idle_nodes(count: u32) -> Simulation {
 pub(crate) type Part = fn(bool) -> ExitCode;
 
 /// All of them, by the word that chooses them.
-pub(crate) const PARTS: [(&str, Part); 3] = [("thousand", thousand), ("hotel", hotel), ("windows", windows)];
+pub(crate) const PARTS: [(&str, Part); 5] = [
+    ("thousand", thousand),
+    ("hotel", hotel),
+    ("windows", windows),
+    ("large 100,000", |quick| large::mesh(100_000, quick)),
+    ("large 1,000,000", |quick| large::mesh(1_000_000, quick)),
+];
 
 /// Makes one of the measurements in a separate process; returns false if that failed.
 pub(crate) fn measure(part: &str, options: Options) -> bool {

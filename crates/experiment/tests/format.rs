@@ -145,7 +145,7 @@ fn an_override_that_leads_nowhere_says_what_is_there() {
         ("services.goe.instances=4", "unknown name `goe`", "did you mean `geo`?"),
         ("servces.geo.instances=4", "unknown key `servces` in an experiment", "did you mean `services`?"),
         ("services.geo.instnaces=4", "unknown key `instnaces` in a service", "did you mean `instances`?"),
-        ("services.geo.instances=many", "invalid whole number `many`", "from 0 to 1000000"),
+        ("services.geo.instances=many", "invalid whole number `many`", "from 0 to 10000000"),
         ("nodes.7.count=4", "no item `7` in this list", "the list has 4 items: write 0 to 3"),
         ("seed.x=4", "`seed` is a single value, `7`", "set it as a whole"),
         ("seed=", "`seed` has no value", "write one"),

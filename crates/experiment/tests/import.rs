@@ -288,7 +288,7 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
         (
             Format::Isotope,
             "services:\n- {name: a, numReplicas: 2000000000}".into(),
-            "2:3 too many instances in all: 2000000000 (`a` has most) | write at most 1000000 in all",
+            "2:3 too many instances in all: 2000000000 (`a` has most) | write at most 10000000 in all",
         ),
         (
             Format::Isotope,

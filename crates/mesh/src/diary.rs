@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Mesh, ServiceId};
 
-/// Entries that the diaries of all nodes of a mesh may hold together; each may hold [`ENTRIES_MIN`].
+/// Entries that the diaries of all nodes of a mesh may hold together. In a mesh of more nodes they hold none, and only
+/// count.
 const ENTRIES_MAX: usize = 1 << 17;
 
-/// Entries that each diary may hold, however many nodes there are.
-const ENTRIES_MIN: usize = 16;
+/// Entries of a node below which it matters that each of its services has a diary.
+const PLENTY: usize = 16;
 
 /// Entries by time. What comes when it is full is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,10 @@ impl<T> Diary<T> {
 
 /// Entries that the diary of one node may hold.
 pub(crate) fn entries_of_node(mesh: &Mesh) -> usize {
-    (ENTRIES_MAX / mesh.nodes.len().max(1)).max(ENTRIES_MIN)
+    match ENTRIES_MAX / mesh.nodes.len().max(1) {
+        few if few < PLENTY => few / 4,
+        plenty => plenty,
+    }
 }
 
 /// Entries that the coordinator's diary may hold.

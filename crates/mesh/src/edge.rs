@@ -122,8 +122,8 @@ impl Used {
     }
 }
 
-/// The edges that a service used, ordered by the called endpoint.
-pub type Edges = BTreeMap<Edge, Used>;
+/// The edges that a service used, ordered by the called endpoint. Boxed, as a map sets room aside for eleven.
+pub type Edges = BTreeMap<Edge, Box<Used>>;
 
 /// Description of a call that has ended, for the counts by edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

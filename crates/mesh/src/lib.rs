@@ -44,6 +44,7 @@ pub mod request_id;
 pub mod results;
 pub mod rollout;
 pub mod serving;
+pub mod share;
 mod slots;
 pub mod sparse;
 pub mod station;

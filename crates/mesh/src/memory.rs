@@ -14,7 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::autoscale::demand::Demand;
 use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
-use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
+use crate::message::{
+    Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceReport, ServiceSnapshot, Share, Snapshot,
+};
 use crate::model::{Change, Rollout, ServiceId, Setting, Settings, Strategy};
 use crate::path::{Hop, Path};
 use crate::rollout::figures::ServiceFigures;
@@ -38,7 +40,11 @@ fn boxed<T>() -> usize {
 }
 
 fn shares<'a>(shares: impl Iterator<Item = &'a Share>) -> usize {
-    shares.map(list).sum()
+    let of = |share: &Share| match share.heap_bytes() {
+        0 => 0,
+        some => some + 2 * ALLOCATION_BYTES,
+    };
+    shares.map(of).sum()
 }
 
 /// See [`Message::heap_bytes`](meshsim_actor::Message::heap_bytes).
@@ -54,7 +60,8 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
             boxed::<Snapshot>() + list::<ServiceSnapshot>(services) + shares(services.iter().map(|it| &it.share))
         }
         Msg::Report(report) => {
-            boxed::<ReadinessReport>() + list(&report.services) + shares(report.services.iter().map(|(_, ready)| ready))
+            let of = |it: &ServiceReport| list(&it.ready) + it.gone.as_ref().map_or(0, list);
+            boxed::<ReadinessReport>() + list(&report.services) + report.services.iter().map(of).sum::<usize>()
         }
         Msg::InstanceView(view) => {
             let instances = |of: &Arc<[InstanceRef]>| match of.len() {
@@ -146,12 +153,9 @@ impl<'de, T, R: Deserialize<'de>> Visitor<'de> for ByService<T, R> {
     }
 }
 
-/// Services with the instances of each.
-type Reported = Vec<(ServiceId, Share)>;
-
 /// Reads [`ReadinessReport::services`].
-pub(crate) fn reported<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reported, D::Error> {
-    deserializer.deserialize_seq(ByService(|entry: (ServiceId, Share)| entry, PhantomData))
+pub(crate) fn reported<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServiceReport>, D::Error> {
+    deserializer.deserialize_seq(ByService(|entry: ServiceReport| entry, PhantomData))
 }
 
 /// Reads [`Snapshot::services`].

@@ -14,6 +14,7 @@ use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
 use crate::rollout::figures::ServiceFigures;
+pub use crate::share::Share;
 use crate::station::PassKey;
 use crate::view::InstanceView;
 
@@ -256,9 +257,6 @@ pub struct Answer {
     pub path: Path,
 }
 
-/// Number of instances of each version that one node must run: rising versions, counts above zero.
-pub type Share = Vec<(u32, u32)>;
-
 /// One step for one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeStep {
@@ -340,6 +338,9 @@ pub struct Heartbeat {
 }
 
 /// Ready instances of a node, of the services whose ready instances have changed since report `base`.
+///
+/// An ordinary report has the changes alone: a thousand instances that become ready one after the other are a thousand
+/// entries, and not half a million.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadinessReport {
     /// Its number, rising by one in each incarnation of the node.
@@ -348,17 +349,75 @@ pub struct ReadinessReport {
     pub base: u64,
     /// Incarnation of the sender.
     pub incarnation: u32,
-    /// The services, with all their ready instances as (ordinal, version).
+    /// The services.
     #[serde(deserialize_with = "crate::memory::reported")]
-    pub services: Vec<(ServiceId, Vec<(u32, u32)>)>,
+    pub services: Vec<ServiceReport>,
+}
+
+/// Ready instances of one service on one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    /// The service.
+    pub service: ServiceId,
+    /// Ready instances as (ordinal, version): all of them, or those that have become ready.
+    pub ready: Vec<(u32, u32)>,
+    /// Ordinals of the instances that are ready no more; `None`: `ready` has all that are.
+    pub gone: Option<Vec<u32>>,
+}
+
+impl ServiceReport {
+    /// Instances that it names.
+    pub(crate) fn entries(&self) -> usize {
+        self.ready.len() + self.gone.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Takes it in, where these instances were ready before. Returns those that were known under the numbers that it
+    /// names, or all if it has all. It changes nothing if they are those of `ready`.
+    ///
+    /// One that becomes ready or goes costs a search, however many there are.
+    pub fn apply(&self, known: &mut Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+        let Some(gone) = &self.gone else { return std::mem::replace(known, self.ready.clone()) };
+        let mut left = Vec::new();
+        match gone[..] {
+            [] => {}
+            [ordinal] => left.extend(place(known, ordinal).ok().map(|at| known.remove(at))),
+            _ => known.retain(|it| {
+                let goes = gone.binary_search(&it.0).is_ok();
+                left.extend(goes.then_some(*it));
+                !goes
+            }),
+        }
+        let mut new = Vec::new();
+        for it in &self.ready {
+            match place(known, it.0) {
+                Ok(at) => left.push(std::mem::replace(&mut known[at], *it)),
+                Err(at) => new.push((at, *it)),
+            }
+        }
+        match new[..] {
+            [] => {}
+            [(at, only)] => known.insert(at, only),
+            // Two lists that rise: the sort merges them.
+            _ => {
+                known.extend(new.into_iter().map(|(_, it)| it));
+                known.sort_by_key(|(ordinal, _)| *ordinal);
+            }
+        }
+        left
+    }
+}
+
+fn place(known: &[(u32, u32)], ordinal: u32) -> Result<usize, usize> {
+    known.binary_search_by_key(&ordinal, |(ordinal, _)| *ordinal)
 }
 
 impl ReadinessReport {
     /// False if it cannot be from a node: its ordinals do not rise, or there are too many.
     pub(crate) fn is_sound(&self) -> bool {
-        let rise = |ready: &[(u32, u32)]| ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let instances: usize = self.services.iter().map(|(_, ready)| ready.len()).sum();
-        instances <= INSTANCES_MAX && self.services.iter().all(|(_, ready)| rise(ready))
+        let rise = |it: &ServiceReport| it.ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let fall = |it: &ServiceReport| it.gone.iter().all(|gone| gone.windows(2).all(|pair| pair[0] < pair[1]));
+        let instances: usize = self.services.iter().map(|it| it.ready.len()).sum();
+        instances <= INSTANCES_MAX && self.services.iter().all(|it| rise(it) && fall(it))
     }
 }
 
@@ -532,7 +591,7 @@ impl Message for Msg {
             Msg::ExternalReply(answer) => return answer.bytes,
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
-            Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
+            Msg::Report(report) => (24, 8, report.services.iter().map(|it| 1 + it.entries()).sum()),
             Msg::InstanceView(view) => {
                 let canaries = view.splits.iter().map(|split| 3 + split.instances.len());
                 let settings = [8 * view.settings.len()];

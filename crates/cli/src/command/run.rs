@@ -167,11 +167,12 @@ impl Observer for Watch<'_> {
     }
 
     fn looks(&mut self, now: Time, id: ActorId, actor: &MeshActor) {
-        let told = self.told.entry(id).or_default();
         // The line has no figures of nodes.
-        if actor.node().is_none()
-            && let Some((news, all)) = actor.news(*told, now)
-        {
+        if actor.node().is_some() {
+            return;
+        }
+        let told = self.told.entry(id).or_default();
+        if let Some((news, all)) = actor.news(*told, now) {
             *told = all;
             self.is_new = true;
             self.so_far.take(id, 0, now, news, self.mesh);

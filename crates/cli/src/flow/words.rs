@@ -105,7 +105,7 @@ impl About {
             Msg::Refuse { n, .. } => step(*n),
             Msg::Heartbeat(heartbeat) => number(heartbeat.view),
             Msg::Report(report) => About {
-                service: if let [(only, _)] = report.services.as_slice() { Some(*only) } else { None },
+                service: if let [only] = report.services.as_slice() { Some(only.service) } else { None },
                 ..number(report.seq)
             },
             Msg::ReportFrom { have } => number(*have),

@@ -1,7 +1,10 @@
 //! The resources that a simulated run needs: memory and events.
 
-use super::{Checked, LoadEstimate};
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+
+use super::{Checked, LoadEstimate};
 
 /// An estimate of what a simulated run without a trace needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -12,18 +15,27 @@ pub struct ResourceEstimate {
     pub memory_bytes: f64,
 }
 
-// Measured (Linux, x86-64, peak resident memory), one service calling another, 3 s: 300,000 nodes without instances 341
-// MB; 1,000 nodes with 1,000,000 instances 190 MB; 100,000 nodes with 100,000 instances 694 MB at 1,000 requests/s,
-// when few of them are reached, and 1,005 MB at 20,000/s. The estimate is 350 MB, 179 MB, and 945 MB.
+// Measured (Linux, x86-64, peak resident memory of `meshsim run` without a trace), and estimated:
+//
+// - 300,000 nodes without instances: 369 MB, 365.
+// - 1,000 nodes with 1,000,000 instances: 152 MB, 133. 10,000 nodes with 10,000,000 of ten services: 1.20 GB, 1.33.
+// - 100,000 nodes with 2 services of an instance each, of which few are reached: 591 MB, 565; all are reached: 1.22 GB,
+//   1.24. With 8 such services: 1.71 GB, 1.62.
+// - 200 nodes with 200,000 instances that take a second to start: 165 MB, 154.
+// - 1,000,000 nodes with 3 services and 10 instances each: 7.80 GB, 7.73 at 10,000 requests/s; 14.2 GB, 14.5 at 1,000,000.
 
 /// The program itself, in bytes.
 const BASE_BYTES: f64 = 20e6;
-/// A node without instances.
-const NODE_BYTES: f64 = 1_100.0;
-/// The bytes that a node has besides once it has an instance that calls and is called.
-const HOST_BYTES: f64 = 8_000.0;
+/// A node without instances, with all that its coordinator keeps of it.
+const NODE_BYTES: f64 = 1_150.0;
+/// A service on a node: its place in the coordinator and at the node, and its figures when the run ends.
+const HOSTED_BYTES: f64 = 1_750.0;
+/// The bytes that a service on a node takes besides, once a request has reached it there.
+const REACHED_BYTES: f64 = 3_500.0;
 /// An instance.
-const INSTANCE_BYTES: f64 = 150.0;
+const INSTANCE_BYTES: f64 = 110.0;
+/// What an instance takes besides that becomes ready by a timer: that, and the report of it on its way.
+const STARTING_BYTES: f64 = 550.0;
 /// A request under way, at each service that it visits.
 const VISIT_BYTES: f64 = 1_000.0;
 
@@ -31,25 +43,40 @@ const VISIT_BYTES: f64 = 1_000.0;
 const EVENTS_A_VISIT: f64 = 3.0;
 /// Events of a heartbeat: its timer, and its arrival.
 const EVENTS_A_BEAT: f64 = 2.0;
-/// Events of a step at each node: its arrival, and that of the acknowledgement.
-const EVENTS_A_STEP: f64 = 2.0;
+/// Events of the beginning of a node: it begins, says so, and hears of the instances of others.
+const EVENTS_A_NODE: f64 = 3.0;
+/// Events of a step at each node: its arrival, and those of the acknowledgement and of what has become ready.
+const EVENTS_A_STEP: f64 = 3.0;
+/// Events of an instance that becomes ready by a timer: that, and the arrival of the report.
+const EVENTS_A_START: f64 = 2.0;
 
 pub(super) fn estimate(checked: &Checked<'_>, loads: &[LoadEstimate]) -> ResourceEstimate {
     let (experiment, mesh) = (checked.experiment, &checked.experiment.mesh);
     let nodes = mesh.nodes.len() as f64;
-    let instances: f64 = mesh.services.iter().map(|service| f64::from(service.instances)).sum();
     let beats = experiment.duration.secs() / mesh.control.heartbeat.secs().max(1e-9);
-    let mut events = nodes * (EVENTS_A_BEAT * beats + EVENTS_A_STEP * mesh.operations.len() as f64);
+    // Operations that begin together are told together.
+    let steps = mesh.operations.chunk_by(|a, b| a.at == b.at).count() as f64;
+    let mut events = nodes * (EVENTS_A_NODE + EVENTS_A_BEAT * beats + EVENTS_A_STEP * steps);
     let mut under_way = 0.0;
+    let mut visited: BTreeMap<&str, f64> = BTreeMap::new();
     for (load, estimate) in mesh.loads.iter().zip(loads) {
         let lasts = load.end.min(checked.end).since(load.start).secs().max(0.0);
         events += estimate.rate * lasts * (1.0 + EVENTS_A_VISIT * estimate.visits);
         under_way += estimate.rate * estimate.unloaded.min(lasts) * estimate.visits;
+        for (service, visits) in &estimate.visits_by_service {
+            *visited.entry(service).or_default() += estimate.rate * lasts * visits;
+        }
     }
-    let memory_bytes = BASE_BYTES
-        + NODE_BYTES * nodes
-        + HOST_BYTES * nodes.min(instances)
-        + INSTANCE_BYTES * instances
-        + VISIT_BYTES * under_way;
+    let mut memory_bytes = BASE_BYTES + NODE_BYTES * nodes + VISIT_BYTES * under_way;
+    for service in &mesh.services {
+        let instances = f64::from(service.instances);
+        let hosts = instances.min(nodes);
+        let reached = visited.get(service.name.as_str()).map_or(0.0, |visits| visits.min(hosts));
+        memory_bytes += INSTANCE_BYTES * instances + HOSTED_BYTES * hosts + REACHED_BYTES * reached;
+        if !service.start_delay.is_zero() {
+            memory_bytes += STARTING_BYTES * instances;
+            events += EVENTS_A_START * instances;
+        }
+    }
     ResourceEstimate { events, memory_bytes }
 }

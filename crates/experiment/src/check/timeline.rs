@@ -19,7 +19,7 @@ const TURNS_MAX: u32 = 200_000;
 /// Instances by version: rising versions, counts above zero.
 pub(super) type Versions = Vec<(u32, u32)>;
 
-pub(super) fn total(versions: &Versions) -> u32 {
+pub(super) fn total(versions: &[(u32, u32)]) -> u32 {
     versions.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 

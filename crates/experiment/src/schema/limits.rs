@@ -9,7 +9,7 @@ pub const SERVICES_MAX: usize = 65_535;
 /// Most endpoints of a service.
 pub const ENDPOINTS_MAX: usize = 1_000;
 /// Most instances of a service.
-pub const INSTANCES_MAX: u64 = 1_000_000;
+pub const INSTANCES_MAX: u64 = 10_000_000;
 /// Most loads.
 pub const LOADS_MAX: usize = 1_000;
 /// Most users of a load.

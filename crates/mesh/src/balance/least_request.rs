@@ -8,7 +8,6 @@ use std::sync::Arc;
 use meshsim_actor::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::replaced;
 use crate::model::{CHOICES_MAX, Choices};
 use crate::view::InstanceRef;
 
@@ -73,8 +72,11 @@ impl UnderWay {
 
     /// The instances have changed: those that stay keep their counts.
     fn follow(&mut self, instances: &Arc<[InstanceRef]>) {
-        let Some(old) = replaced(&mut self.instances, instances) else { return };
-        self.counts.follow(&old, instances);
+        if !Arc::ptr_eq(&self.instances, instances) {
+            // The lists are not compared: that would take longer than to find the few that have requests in flight.
+            let old = std::mem::replace(&mut self.instances, instances.clone());
+            self.counts.follow(&old, instances);
+        }
     }
 }
 

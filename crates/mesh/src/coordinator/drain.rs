@@ -16,7 +16,7 @@ use crate::diary::Seen;
 use crate::measure::{DrainHistory, OperationKind, OperationOutcome};
 use crate::message::{Share, Tick};
 use crate::model::{Change, Drain, Operation, ServiceId};
-use crate::operation::{count_of, total};
+use crate::operation::total;
 
 /// Nodes on which nothing more is placed, by index.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -140,14 +140,12 @@ impl Coordinator {
         let holds = budget.is_none_or(|budget| ready >= budget.ready_min(instances));
         let mut allowed = budget.map_or(u32::MAX, |budget| budget.allows(instances, ready));
         let mut evicted = Share::new();
-        for (version, count) in self.share_on(service, node) {
+        for &(version, count) in &self.share_on(service, node) {
             let ready = self.ready_on(service, node as u32, version).min(count);
             let of_ready = ready.min(allowed);
             allowed -= of_ready;
             let gone = of_ready + if holds { count - ready } else { 0 };
-            if gone > 0 {
-                evicted.push((version, gone));
-            }
+            evicted.add(version, gone);
         }
         evicted
     }
@@ -157,8 +155,7 @@ impl Coordinator {
         self.machines.release(node, self.mesh.service(service).cpu, total(evicted));
         let placed = &mut self.services[service.index()].placed;
         if let Some((_, share)) = placed.iter_mut().find(|(at, _)| *at as usize == node) {
-            share.iter_mut().for_each(|(version, count)| *count -= count_of(evicted, *version).min(*count));
-            share.retain(|(_, count)| *count > 0);
+            evicted.iter().for_each(|(version, count)| share.take(*version, *count));
         }
         placed.retain(|(_, share)| !share.is_empty());
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
-use crate::message::ReadinessReport;
+use crate::message::{ReadinessReport, ServiceReport};
 use crate::model::{Mesh, ServiceId, Settings};
+use crate::node::hosting::INSTANCES_MAX;
 use crate::view::no_view;
 use crate::view::{InstanceRef, InstanceView, Split};
 
@@ -46,14 +47,15 @@ impl InstanceRegistry {
 
     /// Processes a readiness report. False if it changes nothing.
     pub(super) fn report(&mut self, node: ActorId, report: &ReadinessReport) -> bool {
-        report.services.iter().fold(false, |changed, (service, ready)| changed | self.set(*service, node, ready))
+        report.services.iter().fold(false, |changed, it| changed | self.take(node, it))
     }
 
     /// A node went down, and all its instances with it.
     pub(super) fn node_failed(&mut self, node: ActorId) {
         remember_fall(&mut self.fell, node, |fell| *fell);
         for service in 0..self.ready.len() {
-            self.set(ServiceId(service as u16), node, &[]);
+            let none = ServiceReport { service: ServiceId(service as u16), ready: Vec::new(), gone: None };
+            self.take(node, &none);
         }
     }
 
@@ -120,29 +122,36 @@ impl InstanceRegistry {
         &self.view
     }
 
-    fn set(&mut self, service: ServiceId, node: ActorId, ready: &[(u32, u32)]) -> bool {
-        let at = service.index();
+    /// A report of one service. It costs a search for each instance that it names, and not one for each that is there.
+    fn take(&mut self, node: ActorId, report: &ServiceReport) -> bool {
+        let at = report.service.index();
         let Some(of_service) = self.ready.get_mut(at) else { return false };
-        let before = of_service.remove(&node).unwrap_or_default();
-        if !ready.is_empty() {
-            of_service.insert(node, ready.to_vec());
-        }
-        if before == ready {
-            return false;
-        }
-        self.dirty[at] = true;
-        let counts = &mut self.counts[at];
-        for (_, version) in before {
-            if let Some(count) = counts.get_mut(&version) {
-                *count -= 1;
+        let known = of_service.entry(node).or_default();
+        let mut changed = false;
+        // The list of a node that keeps to the protocol is never longer.
+        if report.gone.is_none() || known.len() + report.ready.len() <= INSTANCES_MAX {
+            let left = report.apply(known);
+            if left != report.ready {
+                count(&mut self.counts[at], &left, -1);
+                count(&mut self.counts[at], &report.ready, 1);
+                changed = true;
             }
         }
-        for (_, version) in ready {
-            *counts.entry(*version).or_default() += 1;
+        if known.is_empty() {
+            of_service.remove(&node);
         }
-        counts.retain(|_, count| *count > 0);
-        true
+        self.dirty[at] |= changed;
+        changed
     }
+}
+
+/// Counts instances that came, or went. No count is zero.
+fn count(counts: &mut BTreeMap<u32, u32>, instances: &[(u32, u32)], by: i32) {
+    for same in instances.chunk_by(|a, b| a.1 == b.1) {
+        let count = counts.entry(same[0].1).or_default();
+        *count = count.saturating_add_signed(by * same.len() as i32);
+    }
+    counts.retain(|_, count| *count > 0);
 }
 
 /// The ready instances with a matching version.
@@ -159,4 +168,44 @@ fn remember_fall<T>(falls: &mut Vec<T>, fall: T, node: impl Fn(&T) -> ActorId) {
     falls.push(fall);
     let old = falls.len().saturating_sub(FAILED_NODES_MAX);
     falls.drain(..old);
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Rng;
+
+    use super::*;
+
+    #[test]
+    fn reports_of_changes_and_reports_of_all_lead_to_the_same_registry() {
+        let mesh = Mesh { services: vec![crate::balance::tests::service()], ..Mesh::default() };
+        let (mut by_changes, mut by_all) = (InstanceRegistry::new(&mesh), InstanceRegistry::new(&mesh));
+        let (service, node, mut rng) = (ServiceId(0), ActorId(1), Rng::stream(3, "x"));
+        let mut ready: BTreeMap<u32, u32> = BTreeMap::new();
+        for round in 0..2_000 {
+            let (mut came, mut gone) = (BTreeMap::new(), Vec::new());
+            for _ in 0..rng.below(4) {
+                let (ordinal, version) = (rng.below(30), rng.below(3));
+                // Sometimes one goes that was not there, or one comes that is.
+                if rng.chance(0.5) {
+                    gone.push(ordinal);
+                    ready.remove(&ordinal);
+                    came.remove(&ordinal);
+                } else {
+                    came.insert(ordinal, version);
+                    ready.insert(ordinal, version);
+                }
+            }
+            gone.sort_unstable();
+            gone.dedup();
+            gone.retain(|ordinal| !came.contains_key(ordinal));
+            let changes = ServiceReport { service, ready: came.into_iter().collect(), gone: Some(gone) };
+            let all: Vec<(u32, u32)> = ready.iter().map(|(ordinal, version)| (*ordinal, *version)).collect();
+            let whole = ServiceReport { service, ready: all, gone: None };
+            assert_eq!(by_changes.take(node, &changes), by_all.take(node, &whole), "round {round}");
+            assert!(!by_changes.take(node, &changes), "what is known already changes nothing");
+            assert_eq!(by_changes.ready, by_all.ready, "round {round}");
+            assert_eq!(by_changes.counts, by_all.counts, "round {round}");
+        }
+    }
 }

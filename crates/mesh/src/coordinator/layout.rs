@@ -29,8 +29,8 @@ impl Layout {
         let placed = &mut self.placed[service.index()];
         let before = std::mem::take(placed);
         let ready_on = |node: u32, version: u32| {
-            let share = before.iter().find(|(at, _)| *at == node).map(|(_, share)| share);
-            share.map_or(0, |share| count_of(share, version))
+            let at = before.binary_search_by_key(&node, |(at, _)| *at);
+            at.map_or(0, |at| count_of(&before[at].1, version))
         };
         *placed =
             self.machines.place(Placing { policy, cpu, wanted, ready_on: &ready_on, replaces_on: &ready_on }, &before);

@@ -3,12 +3,13 @@
 //! Random decisions (a stochastic rounding, a Bernoulli update) are drawn from a separate stream for each operation and
 //! step. So they do not depend on the order in which messages arrive.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::Coordinator;
+use super::{Coordinator, ServiceState};
 use crate::actors::MeshCx;
 use crate::autoscale::signal::ServiceScale;
 use crate::measure::{OperationHistory, OperationKind, OperationOutcome};
@@ -256,23 +257,26 @@ impl Coordinator {
 
     /// Nodes died or leave: the services that have instances there get new ones elsewhere.
     pub(super) fn repair_placed_on(&mut self, dead: &[usize], cx: &mut MeshCx<'_>) {
-        let lost = |(node, _): &(u32, _)| dead.contains(&(*node as usize));
+        let dead: BTreeSet<u32> = dead.iter().map(|node| *node as u32).collect();
+        let lost = |(node, _): &(u32, _)| dead.contains(node);
         let hit: Vec<usize> = (0..self.services.len()).filter(|s| self.services[*s].placed.iter().any(lost)).collect();
         self.repair(&hit, cx);
     }
 
     /// A node is back: places the unplaced instances of all services.
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
+        let all = (0..self.services.len()).map(|at| ServiceId(at as u16));
         let short: Vec<usize> =
-            (0..self.services.len()).filter(|at| self.unplaced(ServiceId(*at as u16)) > 0).collect();
+            all.filter(|service| self.unplaced(*service) > 0).map(|service| service.index()).collect();
         self.repair(&short, cx);
     }
 
-    /// Desired instances of a service that have no place on a node that stays.
-    pub(super) fn unplaced(&self, service: ServiceId) -> u32 {
-        let state = &self.services[service.index()];
-        let staying = self.machines.staying(&state.placed);
-        state.wanted.running().saturating_sub(staying.iter().map(|(_, share)| total(share)).sum())
+    /// Desired instances of a service that have no place on a node that stays. They are counted once, and not for each
+    /// of a thousand nodes that come back.
+    pub(super) fn unplaced(&mut self, service: ServiceId) -> u32 {
+        let ServiceState { staying, placed, wanted, .. } = &mut self.services[service.index()];
+        let staying = staying.get_or_insert_with(|| self.machines.count_staying(placed));
+        wanted.running().saturating_sub(*staying)
     }
 
     pub(super) fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {

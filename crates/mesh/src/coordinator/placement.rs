@@ -10,13 +10,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
 use crate::mutant::Mutant;
-use crate::operation::{Desired, add, count_of, total};
+use crate::operation::{Desired, count_of, total};
 
 /// The nodes, and the cores reserved on them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,6 +54,7 @@ pub(super) struct Placing<'a> {
 }
 
 /// The instances of one service while they are placed.
+#[derive(Clone)]
 struct Layout {
     policy: Placement,
     /// Thousandths of a core that each instance takes.
@@ -142,6 +144,12 @@ impl NodeResources {
     pub(super) fn split(&self, placed: &ServicePlacement) -> (ServicePlacement, ServicePlacement) {
         let alive = placed.iter().filter(|(node, _)| self.0[*node as usize].alive).cloned();
         alive.partition(|(node, _)| !self.0[*node as usize].leaving)
+    }
+
+    /// Instances of a placement on nodes that stay.
+    pub(super) fn count_staying(&self, placed: &ServicePlacement) -> u32 {
+        let stays = |node: u32| self.0[node as usize].alive && !self.0[node as usize].leaving;
+        placed.iter().filter(|(node, _)| stays(*node)).map(|(_, share)| total(share)).sum()
     }
 
     /// The part of a placement on nodes that stay.
@@ -251,20 +259,68 @@ impl NodeResources {
                 }
             };
         let has_room = |machine: &Machine| machine.takes_more() && machine.free() >= cpu;
+        let mut added = match layout.policy {
+            Placement::Spread if more as usize > self.0.len() => self.fair_shares(layout, &have, goal, more),
+            _ => vec![0; self.0.len()],
+        };
+        for (node, count) in added.iter().enumerate().filter(|(_, count)| **count > 0) {
+            (have[node], layout.have[node]) = (have[node] + count, layout.have[node] + count);
+            self.take(node, cpu, i64::from(*count));
+        }
         let mut heap: BinaryHeap<_> = (0..self.0.len())
             .filter(|node| has_room(&self.0[*node]))
             .map(|node| (key(self, layout, node, have[node]), Reverse(node)))
             .collect();
-        let mut added: Vec<u32> = vec![0; self.0.len()];
-        for _ in 0..more {
-            let Some((_, Reverse(node))) = heap.pop() else { break };
+        for _ in added.iter().sum()..more {
+            let Some(mut first) = heap.peek_mut() else { break };
+            let Reverse(node) = first.1;
             (have[node], layout.have[node], added[node]) = (have[node] + 1, layout.have[node] + 1, added[node] + 1);
             self.take(node, cpu, 1);
-            if has_room(&self.0[node]) {
-                heap.push((key(self, layout, node, have[node]), Reverse(node)));
+            match has_room(&self.0[node]) {
+                true => first.0 = key(self, layout, node, have[node]),
+                false => _ = PeekMut::pop(first),
             }
         }
         layout.add(version, &added);
+    }
+
+    /// The first of `more` instances that spread out, by node: those that come before all others, whatever decides
+    /// between equals. Fewer than one for each node are left. With many instances on each node it is a fraction of the
+    /// work of placing them one by one.
+    fn fair_shares(&self, layout: &Layout, have: &[u32], goal: u32, more: u32) -> Vec<u32> {
+        // Each instance that a node gets lowers its remainder by the sum of the weights.
+        let step = layout.sum.max(1);
+        let remainder =
+            |node: usize| i128::from(goal) * i128::from(layout.weights[node]) - i128::from(have[node]) * step;
+        let open = || (0..self.0.len()).filter(|node| self.0[*node].takes_more());
+        let Some(highest) = open().map(remainder).max() else { return vec![0; self.0.len()] };
+        // The number of them on a node with remainders above a bound, which is this many steps below the highest.
+        let above = |node: usize, steps: u32| {
+            let room = self.0[node].free().checked_div(layout.cpu).unwrap_or(u64::MAX);
+            let first = remainder(node) - (highest - i128::from(steps) * step);
+            let wanted = first.clamp(0, i128::from(u32::MAX) * step).unsigned_abs().div_ceil(step.unsigned_abs());
+            u64::try_from(wanted).unwrap_or(u64::MAX).min(room)
+        };
+        let are_enough = |steps: u32| {
+            let mut left = u64::from(more);
+            // Stops at the first that is too much.
+            open().all(|node| match left.checked_sub(above(node, steps)) {
+                Some(rest) => {
+                    left = rest;
+                    true
+                }
+                None => false,
+            })
+        };
+        // The lowest bound with at most `more` above it: a node can have no more steps than there are instances.
+        let (mut low, mut high) = (0, more);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            (low, high) = if are_enough(middle) { (middle, high) } else { (low, middle - 1) };
+        }
+        let mut shares = vec![0; self.0.len()];
+        open().for_each(|node| shares[node] = above(node, low) as u32);
+        shares
     }
 
     /// The reverse of [`grow`](Self::grow): removes up to `fewer` instances of a version from the nodes that are
@@ -306,7 +362,7 @@ impl NodeResources {
             gone += 1;
             self.take(node as usize, layout.cpu, -1);
             layout.have[node as usize] -= 1;
-            remove(&mut layout.placed[at].1, version, 1);
+            layout.placed[at].1.take(version, 1);
             if most > 1 {
                 heap.push((key(self, layout, node as usize), node, at, most - 1));
             }
@@ -333,15 +389,21 @@ impl Layout {
         self.placed.iter().map(|(_, share)| count_of(share, version)).sum()
     }
 
-    /// Adds so many instances of a version on each node.
+    /// Adds so many instances of a version on each node. Both lists are gone through once, however many nodes are new.
     fn add(&mut self, version: u32, counts: &[u32]) {
-        for (node, count) in (0_u32..).zip(counts).filter(|(_, count)| **count > 0) {
-            let at = self.placed.binary_search_by_key(&node, |(n, _)| *n).unwrap_or_else(|at| {
-                self.placed.insert(at, (node, Share::new()));
-                at
-            });
-            add(&mut self.placed[at].1, version, *count);
+        let before = std::mem::take(&mut self.placed);
+        let is_new = |node: u32| before.binary_search_by_key(&node, |(n, _)| *n).is_err();
+        let adding = || (0_u32..).zip(counts).filter(|(_, count)| **count > 0);
+        let mut placed = Vec::with_capacity(before.len() + adding().filter(|(node, _)| is_new(*node)).count());
+        let mut there = before.into_iter().peekable();
+        for (node, count) in adding() {
+            placed.extend(std::iter::from_fn(|| there.next_if(|(n, _)| *n < node)));
+            let (_, mut share) = there.next_if(|(n, _)| *n == node).unwrap_or((node, Share::new()));
+            share.add(version, *count);
+            placed.push((node, share));
         }
+        placed.extend(there);
+        self.placed = placed;
     }
 }
 
@@ -366,9 +428,7 @@ pub(super) fn needed_still(
             let Some((_, missing)) = missing.iter_mut().find(|(v, _)| v == version) else { continue };
             let keep = (*count).min(ready_on(*node, *version)).min(*missing);
             *missing -= keep;
-            if keep > 0 {
-                stays.push((*version, keep));
-            }
+            stays.add(*version, keep);
         }
         if !stays.is_empty() {
             needed.push((*node, stays));
@@ -398,17 +458,10 @@ fn versions_of(placed: &ServicePlacement) -> Vec<u32> {
     versions
 }
 
-fn remove(share: &mut Share, version: u32, count: u32) {
-    if let Some((_, have)) = share.iter_mut().find(|(v, _)| *v == version) {
-        *have -= count;
-    }
-    share.retain(|(_, have)| *have > 0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meshsim_actor::Time;
+    use meshsim_actor::{Rng, Time};
 
     fn machines(cores: &[f64]) -> NodeResources {
         let node = |cores: &f64| NodeSpec { name: String::new(), cores: *cores, zone: 0, joins: Time::ZERO };
@@ -498,7 +551,7 @@ mod tests {
         let mut machines = machines(&[8.0; 3]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &vec![]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 6), (2, 3)], &placed);
-        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)])).collect::<ServicePlacement>());
+        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)].into())).collect::<ServicePlacement>());
     }
 
     #[test]
@@ -525,6 +578,31 @@ mod tests {
             let after = machines.place(placing, &before);
             let lost = before[0].1[0].1 - share_on(&after, of_one).map_or(0, |share| share[0].1);
             assert_eq!(lost, 2, "{policy:?}: {before:?} -> {after:?}");
+        }
+    }
+
+    #[test]
+    fn instances_that_are_placed_together_go_where_they_would_go_one_by_one() {
+        let mut rng = Rng::stream(5, "x");
+        for round in 0..200 {
+            let nodes = 1 + rng.below(12) as usize;
+            let cores: Vec<f64> = (0..nodes).map(|_| f64::from(1 + rng.below(9))).collect();
+            let mut machines = machines(&cores);
+            (0..nodes).filter(|_| rng.chance(0.2)).for_each(|node| machines.set_closed(node, true));
+            let cpu = [0, 0, 7, 250][rng.below(4) as usize];
+            let mut placed = ServicePlacement::new();
+            for node in 0..nodes as u32 {
+                let share = rng.chance(0.4).then(|| (1, 1 + rng.below(5)));
+                placed.extend(share.map(|share| (node, [share].into_iter().collect())));
+            }
+            let (mut alone, mut layout) = (machines.clone(), Layout::new(Placement::Spread, cpu, &machines, placed));
+            let more = rng.below(400);
+            let goal = more + rng.below(20);
+            let mut one_by_one = layout.clone();
+            machines.grow(&mut layout, 1, more, goal, false);
+            (0..more).for_each(|_| alone.grow(&mut one_by_one, 1, 1, goal, false));
+            assert_eq!(layout.placed, one_by_one.placed, "round {round}: {more} on {cores:?}");
+            assert_eq!(format!("{machines:?}"), format!("{alone:?}"), "round {round}");
         }
     }
 

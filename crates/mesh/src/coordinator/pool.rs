@@ -135,7 +135,7 @@ impl Coordinator {
     }
 
     /// The instances that have no place: cores that one reserves, and their number.
-    fn without_room(&self) -> Vec<(f64, u32)> {
+    fn without_room(&mut self) -> Vec<(f64, u32)> {
         let of = |at| {
             let service = ServiceId(at as u16);
             let missing = self.unplaced(service);

@@ -128,6 +128,7 @@ impl Coordinator {
         let state = &mut self.services[service.index()];
         let is_same = Mutant::GenerationOfRepair.is_on() && kind == OperationKind::Repair;
         (state.generation, state.step, state.placed) = (state.generation + u64::from(!is_same), n, placed);
+        state.staying = None;
         let unplaced = self.unplaced(service);
         let state = &self.services[service.index()];
         let wanted = &state.wanted;

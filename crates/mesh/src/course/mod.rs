@@ -30,8 +30,12 @@ const WINDOWS_TOGETHER_MAX: usize = 1 << 18;
 /// node.
 pub const INSTANCES_MAX: usize = 256;
 
-/// Instances of a node that have a time series of their own, in a mesh of any size.
+/// Instances of a node that have a time series of their own, in a mesh with at most [`NODES_OF_INSTANCES_MAX`] nodes.
 pub const INSTANCES_MIN: usize = 8;
+
+/// In a mesh with more nodes no instance has a time series of its own, only the versions of services on each node: the
+/// windows of all would be far too many.
+pub const NODES_OF_INSTANCES_MAX: usize = WINDOWS_TOGETHER_MAX / INSTANCES_MIN;
 
 /// Time series of one thing.
 ///
@@ -75,7 +79,7 @@ impl Shape {
     /// For the nodes of a mesh: the shortest window of its loads, or a second if it has no load.
     pub fn of_nodes(mesh: &Mesh) -> Self {
         let window = mesh.loads.iter().map(|load| load.window.nanos().max(1)).min();
-        let places = mesh.nodes.len().max(1) * instances_of_node(mesh);
+        let places = mesh.nodes.len().max(1) * instances_of_node(mesh).max(INSTANCES_MIN);
         let windows_max = (WINDOWS_TOGETHER_MAX / places).clamp(1, WINDOWS_MAX) as u32;
         Shape { length_ns: window.unwrap_or(1_000_000_000), windows_max, scale: Scale::Coarse }
     }
@@ -83,7 +87,10 @@ impl Shape {
 
 /// Number of instances of one node that have a time series of their own.
 pub fn instances_of_node(mesh: &Mesh) -> usize {
-    (INSTANCES_MAX / mesh.nodes.len().max(1)).max(INSTANCES_MIN)
+    match mesh.nodes.len().max(1) {
+        many if many > NODES_OF_INSTANCES_MAX => 0,
+        nodes => (INSTANCES_MAX / nodes).max(INSTANCES_MIN),
+    }
 }
 
 impl TryFrom<Kept> for Course {

@@ -42,6 +42,17 @@ impl Watched {
         }
     }
 
+    /// Without requests, with slots and instances that are there since then. Requests were counted until `counted`.
+    pub(crate) fn of_staff(shape: Shape, (slots, ready): (u64, u32), since: Time, counted: Time) -> Self {
+        let gauge = Gauge { counted, slots, ready, staffed: since, queued: counted, ..Gauge::default() };
+        Watched { course: Course::new(shape), gauge }
+    }
+
+    /// The current numbers of slots and of instances that are to stay.
+    pub(crate) fn levels(&self) -> (u64, u32) {
+        (self.gauge.slots, self.gauge.ready)
+    }
+
     /// Counts the requests that were there until now: before that changes.
     #[inline(always)]
     pub(super) fn count_until(&mut self, now: Time) {

@@ -43,7 +43,7 @@ impl Node {
         let accepting = instance.as_mut().filter(|instance| {
             let takes = matches!(instance.state, InstanceState::Ready | InstanceState::Draining);
             let queue = service.queue as usize + usize::from(Mutant::QueueTooLong.is_on());
-            let room = instance.active < slots || instance.queue.len() < queue;
+            let room = instance.active < slots || instance.waiting() < queue;
             let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
             is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
         });
@@ -54,10 +54,10 @@ impl Node {
                 let arrival = Arrival {
                     deadline: request.deadline,
                     priority: serving::priority::of(&request, version, &self.mesh),
-                    there: instance.active + instance.queue.len() as u32,
+                    there: instance.active + instance.waiting() as u32,
                     room: slots.saturating_add(service.queue),
                 };
-                instance.guard.get_or_insert_default().admit(of, &arrival, now).map_err(Some)
+                instance.guard_mut().admit(of, &arrival, now).map_err(Some)
             }
         };
         let (Some(instance), Ok(())) = (instance, admission) else {
@@ -88,7 +88,7 @@ impl Node {
             }
         } else {
             instance.waits(task, now);
-            let waiting = instance.queue.len() as u32;
+            let waiting = instance.waiting() as u32;
             if let Some(served) = hosted.measured(now) {
                 served.queue_peak = served.queue_peak.max(waiting);
             }
@@ -100,7 +100,7 @@ impl Node {
     pub(super) fn slots_changed(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
         let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
         let ordinals: Vec<u32> =
-            hosted.instances.iter().filter(|i| !i.queue.is_empty()).map(|instance| instance.ordinal).collect();
+            hosted.instances.iter().filter(|i| i.waiting() > 0).map(|instance| instance.ordinal).collect();
         for ordinal in ordinals {
             self.begin_waiting(service, ordinal, cx);
         }

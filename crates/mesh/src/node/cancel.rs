@@ -71,14 +71,12 @@ impl Node {
         let now = cx.now();
         let Some(hosted) = hosting.get(service) else { return };
         let Ok(at) = hosted.find(ordinal) else { return };
-        let waited = hosted.instances[at].queue.iter().position(|waiting| *waiting == key);
-        match waited {
-            Some(position) => {
-                hosted.instances[at].queue.remove(position);
+        match hosted.instances[at].leaves_queue(key) {
+            true => {
                 hosted.places.leaves_queue(place, now);
                 hosted.waited(arrived, now);
             }
-            None => {
+            false => {
                 for done in work.drop_scripts(|of, _| of == key, true, &self.mesh, cx) {
                     hosted.worked(&done, now);
                 }

@@ -22,7 +22,7 @@ use crate::course::instances_of_node;
 use crate::criterion::Count;
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
-use crate::message::{Msg, ReadinessReport, Request, Share, Tick};
+use crate::message::{Msg, ReadinessReport, Request, ServiceReport, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::mutant::Mutant;
 use crate::news::{PlacePiece, Told};
@@ -35,6 +35,9 @@ use crate::serving::{Guard, ServingPolicies, Taken};
 /// above that of a real machine.
 pub const INSTANCES_MAX: usize = 1 << 20;
 
+/// Up to this many services of a node take no more memory than they need: a mesh of many nodes has few on each.
+const FEW: usize = 8;
+
 /// The services of one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HostedServices {
@@ -44,13 +47,42 @@ pub struct HostedServices {
     numbers: Vec<ServiceId>,
     /// Number of the last report.
     seq: u64,
-    /// Something that the coordinator is to know has changed since.
-    changed: bool,
+    /// Changes of the ready instances since then, in their order; an event reports its own before it ends.
+    changes: Vec<Change>,
     /// State of leaving, if the node leaves.
     pub(super) leave: Option<Leave>,
 }
 
+/// Change of the ready instances of a service.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Change {
+    service: ServiceId,
+    what: Readiness,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Readiness {
+    /// An instance is ready from now on: its ordinal and its version.
+    Ready(u32, u32),
+    /// An instance is ready no more: its ordinal.
+    Gone(u32),
+    /// What the coordinator knows of the service may be wrong as a whole.
+    Anew,
+}
+
+impl Change {
+    /// Ordinal of the instance; `None`: it is of the whole service.
+    fn ordinal(&self) -> Option<u32> {
+        match self.what {
+            Readiness::Ready(ordinal, _) | Readiness::Gone(ordinal) => Some(ordinal),
+            Readiness::Anew => None,
+        }
+    }
+}
+
 /// One service on one node.
+///
+/// A mesh may have millions: what only requests need is made when the first one comes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct HostedService {
     service: ServiceId,
@@ -64,28 +96,39 @@ pub(super) struct HostedService {
     pub(super) instances: Vec<Instance>,
     /// The report that told of the last change of the ready instances; above [`HostedServices::seq`]: not told yet.
     changed_in: u64,
-    /// Figures of the requests that arrived after the first load's warm-up.
-    pub(super) served: ServiceMetrics,
-    /// End of that warm-up: [`Mesh::measured_from`].
+    /// Figures of its requests, from the first one on.
+    pub(super) figures: Option<Box<Figures>>,
+    /// End of the first load's warm-up: [`Mesh::measured_from`].
     pub(super) from: Time,
-    /// Latencies of requests that arrived earlier: the time series include them, and the figures of the run leave them
-    /// out.
-    pub(super) early: Early,
     /// Counts for the SLOs of the service.
     pub(super) slo_counts: SloCounts,
     /// Counts for a rollout, while the coordinator asks for them; in memory.
     pub(super) counts: Option<Box<VersionCounts>>,
     /// Places at which its requests are counted.
     pub(super) places: Places,
-    /// Time until which `served.busy_ns` and `served.slot_ns` are counted.
+    /// Time until which `busy_ns` and `slot_ns` are counted.
     counted: Time,
+    /// [`ServiceMetrics::busy_ns`].
+    busy_ns: u64,
+    /// [`ServiceMetrics::slot_ns`].
+    slot_ns: u64,
     /// Slots that are taken, over all instances.
     busy: u32,
     /// Instances that have slots: ready or draining.
     serving: u32,
 }
 
-/// One running copy of a service.
+/// Figures of the requests of one service on one node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Figures {
+    /// Of those that arrived after the first load's warm-up.
+    pub(super) served: ServiceMetrics,
+    /// Latencies of requests that arrived earlier: the time series include them, and the figures of the run leave them
+    /// out.
+    pub(super) early: Early,
+}
+
+/// One running copy of a service: 48 bytes, as a mesh may have millions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Instance {
     pub(super) ordinal: u32,
@@ -97,16 +140,23 @@ pub(super) struct Instance {
     timer: Option<Timer>,
     /// Requests in a slot.
     pub(super) active: u32,
-    /// Requests that wait for one.
-    pub(super) queue: VecDeque<TaskKey>,
     /// Blocks of scripts that no request waits for, and messages in its queues.
     pub(super) blocks: u32,
-    /// State that its scripts keep; `None`: there is none.
-    pub(super) kept: Option<Box<Kept>>,
     /// Its proxy, from its first call on.
     proxy: ProxyId,
+    /// The part that not every instance needs.
+    more: Option<Box<More>>,
+}
+
+/// Part of an instance that it has from the time on at which it needs it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct More {
+    /// Requests that wait for a slot.
+    queue: VecDeque<TaskKey>,
+    /// State that its scripts keep; `None`: there is none.
+    kept: Option<Box<Kept>>,
     /// State of its serving policies; `None`: there are none, or it had no request yet.
-    pub(super) guard: Option<Box<Guard>>,
+    guard: Option<Box<Guard>>,
     /// Its measurements for the autoscaler, if its service is autoscaled.
     gauge: Option<Box<Gauge>>,
 }
@@ -114,10 +164,54 @@ pub(super) struct Instance {
 impl Instance {
     /// A request waits for a slot.
     pub(super) fn waits(&mut self, task: TaskKey, now: Time) {
-        self.queue.push_back(task);
-        if let Some(guard) = &mut self.guard {
-            guard.waits(self.queue.len(), now);
+        let More { queue, guard, .. } = &mut **self.more.get_or_insert_default();
+        queue.push_back(task);
+        if let Some(guard) = guard {
+            guard.waits(queue.len(), now);
         }
+    }
+
+    /// Requests that wait for a slot, in their order.
+    pub(super) fn queue(&self) -> impl ExactSizeIterator<Item = TaskKey> + '_ {
+        self.more.as_ref().map(|more| more.queue.iter()).unwrap_or_default().copied()
+    }
+
+    /// Number of requests that wait for a slot.
+    #[inline]
+    pub(super) fn waiting(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.queue.len())
+    }
+
+    /// A request waits no longer. True if it did.
+    pub(super) fn leaves_queue(&mut self, task: TaskKey) -> bool {
+        let Some(more) = &mut self.more else { return false };
+        let waited = more.queue.iter().position(|waiting| *waiting == task);
+        waited.is_some_and(|at| more.queue.remove(at).is_some())
+    }
+
+    /// State that its scripts keep, if there is any.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.more.as_ref()?.kept.as_deref()
+    }
+
+    /// The same, made if there is none.
+    pub(super) fn kept_mut(&mut self) -> &mut Kept {
+        self.more.get_or_insert_default().kept.get_or_insert_default()
+    }
+
+    /// State of its serving policies, if there is any.
+    #[inline]
+    pub(super) fn guard(&mut self) -> Option<&mut Guard> {
+        self.more.as_mut()?.guard.as_deref_mut()
+    }
+
+    /// The same, made if there is none.
+    pub(super) fn guard_mut(&mut self) -> &mut Guard {
+        self.more.get_or_insert_default().guard.get_or_insert_default()
+    }
+
+    fn gauge(&mut self) -> Option<&mut Gauge> {
+        self.more.as_mut()?.gauge.as_deref_mut()
     }
 
     /// Takes a request out of the queue, now that a slot is free. `arrived` says when one came.
@@ -127,20 +221,22 @@ impl Instance {
         arrived: impl Fn(TaskKey) -> Time,
         now: Time,
     ) -> Option<Taken<TaskKey>> {
-        match (of, &mut self.guard) {
-            (Some(of), Some(guard)) => guard.take(of, &mut self.queue, arrived, now),
+        let More { queue, guard, .. } = &mut **self.more.as_mut()?;
+        match (of, guard) {
+            (Some(of), Some(guard)) => guard.take(of, queue, arrived, now),
             (None, Some(guard)) => {
                 guard.forget_delay();
-                self.queue.pop_front().map(Taken::Served)
+                queue.pop_front().map(Taken::Served)
             }
-            _ => self.queue.pop_front().map(Taken::Served),
+            _ => queue.pop_front().map(Taken::Served),
         }
     }
 
     /// True if a slot that becomes free changes something here: for those that wait, for the serving policies, or as
     /// the instance is to go.
     pub(super) fn awaits_slot(&self) -> bool {
-        !self.queue.is_empty() || self.guard.is_some() || self.state == InstanceState::Closing
+        let waits = |more: &More| !more.queue.is_empty() || more.guard.is_some();
+        self.more.as_deref().is_some_and(waits) || self.state == InstanceState::Closing
     }
 
     /// True while a script runs: of a request, or of a block that outlives its request.
@@ -274,6 +370,9 @@ impl HostedServices {
         cx: &mut MeshCx<'_>,
     ) {
         let at = self.find(service).unwrap_or_else(|at| {
+            if self.services.len() < FEW {
+                self.services.reserve_exact(1);
+            }
             self.services.insert(at, HostedService::new(service, mesh, cx.now()));
             self.numbers.insert(at, service);
             at
@@ -285,9 +384,10 @@ impl HostedServices {
         hosted.generation = generation;
         (hosted.capacity, hosted.slots) = (capacity, slots(capacity));
         hosted.share.clone_from(share);
-        if hosted.reconcile(mesh.service(service), room, &mut own, cx) {
+        let before = self.changes.len();
+        hosted.reconcile(mesh.service(service), room, &mut own, &mut self.changes, cx);
+        if self.changes.len() > before {
             hosted.changed_in = self.seq + 1;
-            self.changed = true;
         }
     }
 
@@ -303,17 +403,19 @@ impl HostedServices {
         let Some(hosted) = self.get(service) else { return false };
         let Ok(at) = hosted.find(ordinal) else { return false };
         hosted.count_until(cx.now());
-        hosted.instances[at].timer = None;
-        match hosted.instances[at].state {
+        let instance = &mut hosted.instances[at];
+        instance.timer = None;
+        match instance.state {
             InstanceState::Starting => {
-                hosted.instances[at].state = InstanceState::Ready;
-                if let Some(gauge) = &mut hosted.instances[at].gauge {
+                instance.state = InstanceState::Ready;
+                if let Some(gauge) = instance.gauge() {
                     gauge.ready = Some(cx.now());
                 }
+                let what = Readiness::Ready(ordinal, instance.version);
                 hosted.serving += 1;
                 hosted.begins_to_serve(at, cx.now());
                 hosted.changed_in = seq + 1;
-                self.changed = true;
+                self.changes.push(Change { service, what });
             }
             InstanceState::Draining => {
                 let instance = &mut hosted.instances[at];
@@ -336,6 +438,7 @@ impl HostedServices {
     /// Clears memory, and the instances with it; the shares stay.
     pub(super) fn power_off(&mut self) {
         self.seq = 0;
+        self.changes.clear();
         for hosted in &mut self.services {
             hosted.went_down();
             hosted.instances.clear();
@@ -350,12 +453,12 @@ impl HostedServices {
         let mut own = self.own_places_left(mesh);
         for hosted in &mut self.services {
             hosted.counted = cx.now();
-            hosted.reconcile(mesh.service(hosted.service), room, &mut own, cx);
+            hosted.reconcile(mesh.service(hosted.service), room, &mut own, &mut self.changes, cx);
             room = room.saturating_sub(hosted.instances.len());
             // Even if nothing is ready yet: the coordinator may think otherwise.
             if !Mutant::RestartNotReported.is_on() {
                 hosted.changed_in = 1;
-                self.changed = true;
+                self.changes.push(Change { service: hosted.service, what: Readiness::Anew });
             }
         }
     }
@@ -367,31 +470,39 @@ impl HostedServices {
 
     /// The next report, if there is something to tell.
     fn next_report(&mut self, incarnation: u32) -> Option<ReadinessReport> {
-        if !std::mem::take(&mut self.changed) {
+        if self.changes.is_empty() {
             return None;
         }
+        let mut changes = std::mem::take(&mut self.changes);
+        // A stable sort: the last change of an instance is the one that holds.
+        changes.sort_by_key(|change| (change.service, change.ordinal()));
         let base = self.seq;
         self.seq += 1;
-        Some(self.report_since(base, incarnation))
+        let of_service = |changes: &[Change]| match changes[0] {
+            Change { service, what: Readiness::Anew } => Some(self.services[self.find(service).ok()?].report()),
+            Change { service, .. } => Some(reported(service, changes)),
+        };
+        let services = changes.chunk_by(|a, b| a.service == b.service).filter_map(of_service).collect();
+        Some(ReadinessReport { seq: self.seq, base, incarnation, services })
     }
 
-    /// All that changed after report `base`.
+    /// All services that changed after report `base`.
     fn report_since(&self, base: u64, incarnation: u32) -> ReadinessReport {
         let changed = self.services.iter().filter(|hosted| hosted.changed_in > base);
-        ReadinessReport {
-            seq: self.seq,
-            base,
-            incarnation,
-            services: changed.map(|hosted| (hosted.service, hosted.ready())).collect(),
-        }
+        let services = changed.map(|hosted| hosted.report()).collect();
+        ReadinessReport { seq: self.seq, base, incarnation, services }
     }
 
     pub(super) fn served(&self, now: Time) -> Vec<(ServiceId, ServiceMetrics)> {
         let until_now = |hosted: &HostedService| {
-            let mut served = hosted.served.clone();
-            (served.busy_ns, served.slot_ns) = hosted.slots_until(now);
-            served.latency = hosted.places.latency(&hosted.early);
-            (hosted.service, served)
+            let (busy_ns, slot_ns) = hosted.slots_until(now);
+            let served = match &hosted.figures {
+                Some(figures) => {
+                    ServiceMetrics { latency: hosted.places.latency(&figures.early), ..figures.served.clone() }
+                }
+                None => ServiceMetrics::default(),
+            };
+            (hosted.service, ServiceMetrics { busy_ns, slot_ns, ..served })
         };
         self.services.iter().map(until_now).collect()
     }
@@ -485,13 +596,14 @@ impl HostedService {
             share: Share::new(),
             instances: Vec::new(),
             changed_in: 0,
-            served: ServiceMetrics::default(),
+            figures: None,
             from: mesh.measured_from(),
-            early: Early::default(),
             slo_counts: SloCounts::new(service, mesh),
             counts: None,
             places: Places::new(service, mesh),
             counted: now,
+            busy_ns: 0,
+            slot_ns: 0,
             busy: 0,
             serving: 0,
         }
@@ -505,15 +617,15 @@ impl HostedService {
     /// Load of each ready instance.
     pub(super) fn loads(&self, node: ActorId) -> impl Iterator<Item = InstanceLoad> {
         let ready = self.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
-        ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.queue.len() as u32 })
+        ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.waiting() as u32 })
     }
 
     /// Sample of each instance that is to stay, if the service is autoscaled.
     fn samples(&self) -> impl Iterator<Item = InstanceSample> + '_ {
         let stays = |it: &&Instance| matches!(it.state, InstanceState::Starting | InstanceState::Ready);
         self.instances.iter().filter(stays).filter_map(|it| {
-            let Gauge { created, ready, work_ns } = **it.gauge.as_ref()?;
-            let requests = it.active + it.queue.len() as u32;
+            let Gauge { created, ready, work_ns } = **it.more.as_ref()?.gauge.as_ref()?;
+            let requests = it.active + it.waiting() as u32;
             Some(InstanceSample { service: self.service, ordinal: it.ordinal, created, ready, work_ns, requests })
         })
     }
@@ -521,7 +633,7 @@ impl HostedService {
     /// Counts processor time of an instance for the autoscaler.
     pub(super) fn gauge_work(&mut self, ordinal: u32, worked: Span) {
         if let Ok(at) = self.find(ordinal)
-            && let Some(gauge) = &mut self.instances[at].gauge
+            && let Some(gauge) = self.instances[at].gauge()
         {
             gauge.work_ns = gauge.work_ns.saturating_add(worked.nanos());
         }
@@ -536,13 +648,18 @@ impl HostedService {
     }
 
     /// Reconciles the instances with the share: surplus ones drain, those that are not ready first, then the newest
-    /// ordinals; missing ones start, with the lowest free ordinals, while there is room. True if the ready ones have
-    /// changed.
+    /// ordinals; missing ones start, with the lowest free ordinals, while there is room.
     ///
-    /// `own`: number of further instances that may get a place of their own.
-    fn reconcile(&mut self, service: &Service, mut room: usize, own: &mut usize, cx: &mut MeshCx<'_>) -> bool {
-        let mut keep = self.share.clone();
-        let mut changed = false;
+    /// `own`: number of further instances that may get a place of their own. `changes`: of the ready ones.
+    fn reconcile(
+        &mut self,
+        service: &Service,
+        mut room: usize,
+        own: &mut usize,
+        changes: &mut Vec<Change>,
+        cx: &mut MeshCx<'_>,
+    ) {
+        let mut keep = self.share.to_vec();
         // Ready ones choose first: one that starts never stays in the place of one that takes requests.
         for state in [InstanceState::Ready, InstanceState::Starting] {
             for at in 0..self.instances.len() {
@@ -554,7 +671,9 @@ impl HostedService {
                 match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
                     Some(count) => *count -= 1,
                     None => {
-                        changed |= state == InstanceState::Ready;
+                        if state == InstanceState::Ready {
+                            changes.push(Change { service: self.service, what: Readiness::Gone(instance.ordinal) });
+                        }
                         self.send_away(at, service, cx);
                     }
                 }
@@ -565,10 +684,9 @@ impl HostedService {
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
-            changed |= self.create(version, count, own, service, cx);
+            self.create(version, count, own, service, changes, cx);
         }
         self.recount(cx.now());
-        changed
     }
 
     /// An instance is to go. One that has not started has no requests: it goes at once.
@@ -585,9 +703,20 @@ impl HostedService {
         }
     }
 
-    /// Starts new instances. True if they are ready at once.
-    fn create(&mut self, version: u32, count: usize, own: &mut usize, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+    /// Starts new instances.
+    fn create(
+        &mut self,
+        version: u32,
+        count: usize,
+        own: &mut usize,
+        service: &Service,
+        changes: &mut Vec<Change>,
+        cx: &mut MeshCx<'_>,
+    ) {
         let at_once = service.start_delay.is_zero();
+        if self.instances.is_empty() {
+            self.instances.reserve_exact(count);
+        }
         let mut at = 0;
         for _ in 0..count {
             while self.instances.get(at).is_some_and(|instance| instance.ordinal == at as u32) {
@@ -599,18 +728,17 @@ impl HostedService {
             let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
             self.serving += u32::from(at_once);
             let place = self.place(version, ordinal, own, cx.now());
-            let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
-            let (active, blocks, kept, guard) = (0, 0, None, None);
+            let (active, blocks, proxy) = (0, 0, ProxyId::NONE);
             let born = || Gauge { created: cx.now(), ready: at_once.then(|| cx.now()), work_ns: 0 };
-            let gauge = service.is_sampled().then(|| Box::new(born()));
-            let instance =
-                Instance { ordinal, version, state, place, timer, active, queue, blocks, kept, proxy, guard, gauge };
+            let measured = || Box::new(More { gauge: Some(Box::new(born())), ..More::default() });
+            let more = service.is_sampled().then(measured);
+            let instance = Instance { ordinal, version, state, place, timer, active, blocks, proxy, more };
             self.instances.insert(at, instance);
             if at_once {
                 self.tell(at, true, cx.now());
+                changes.push(Change { service: self.service, what: Readiness::Ready(ordinal, version) });
             }
         }
-        at_once && count > 0
     }
 
     /// The place of a new instance: its own, if it had one before or may get one.
@@ -666,14 +794,15 @@ impl HostedService {
             took if took == late => done.worked,
             took => done.worked.scaled(late.secs() / took.secs()),
         };
-        self.served.work_ns = self.served.work_ns.saturating_add(worked.nanos());
+        let served = &mut self.figures.get_or_insert_default().served;
+        served.work_ns = served.work_ns.saturating_add(worked.nanos());
         self.places.worked(done.owner.place, done.began, until, done.worked);
     }
 
     /// An instance that takes nothing any more and has nothing left to do goes.
     pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
-        if instance.state == InstanceState::Closing && !instance.is_busy() && instance.queue.is_empty() {
+        if instance.state == InstanceState::Closing && !instance.is_busy() && instance.waiting() == 0 {
             self.tell(at, false, cx.now());
             let (place, slots) = (self.instances[at].place, self.slots());
             self.places.gone(place, slots, cx.now());
@@ -687,8 +816,8 @@ impl HostedService {
 
     /// Empties the caches of its instances.
     pub(super) fn flush(&mut self) {
-        let kept = self.instances.iter_mut().filter_map(|instance| instance.kept.as_mut());
-        kept.for_each(|kept| kept.caches.flush());
+        let more = self.instances.iter_mut().filter_map(|instance| instance.more.as_mut());
+        more.filter_map(|more| more.kept.as_mut()).for_each(|kept| kept.caches.flush());
     }
 
     /// A slot is taken or given back.
@@ -702,14 +831,16 @@ impl HostedService {
         self.count_until(cx.now());
         let instance = &mut self.instances[at];
         self.busy = self.busy.saturating_sub(std::mem::take(&mut instance.active));
-        instance.queue.clear();
         instance.blocks = 0;
-        instance.kept = None;
+        if let Some(more) = &mut instance.more {
+            more.queue.clear();
+            more.kept = None;
+        }
         self.remove_if_closed(at, cx);
     }
 
     pub(super) fn count_until(&mut self, now: Time) {
-        (self.served.busy_ns, self.served.slot_ns) = self.slots_until(now);
+        (self.busy_ns, self.slot_ns) = self.slots_until(now);
         let (passed, busy, slots) = (now.since(self.counted).nanos(), u64::from(self.busy), self.all_slots());
         self.counted = now;
         if let Some(gauge) = self.places.gauge() {
@@ -732,14 +863,32 @@ impl HostedService {
     fn slots_until(&self, now: Time) -> (u64, u64) {
         let passed = now.since(self.counted.max(self.from)).nanos();
         let slots = self.all_slots();
-        let busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
-        (busy_ns, self.served.slot_ns.saturating_add(passed.saturating_mul(slots)))
+        let busy_ns = self.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
+        (busy_ns, self.slot_ns.saturating_add(passed.saturating_mul(slots)))
     }
 
-    fn ready(&self) -> Vec<(u32, u32)> {
+    fn ready(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let ready = self.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
-        ready.map(|instance| (instance.ordinal, instance.version)).collect()
+        ready.map(|instance| (instance.ordinal, instance.version))
     }
+
+    /// A report with all ready instances.
+    fn report(&self) -> ServiceReport {
+        ServiceReport { service: self.service, ready: self.ready().collect(), gone: None }
+    }
+}
+
+/// A report of the changes of one service, by rising ordinal; of several of one instance the last holds.
+fn reported(service: ServiceId, changes: &[Change]) -> ServiceReport {
+    let (mut ready, mut gone) = (Vec::new(), Vec::new());
+    for of_instance in changes.chunk_by(|a, b| a.ordinal() == b.ordinal()) {
+        match of_instance[of_instance.len() - 1].what {
+            Readiness::Ready(ordinal, version) => ready.push((ordinal, version)),
+            Readiness::Gone(ordinal) => gone.push(ordinal),
+            Readiness::Anew => {}
+        }
+    }
+    ServiceReport { service, ready, gone: Some(gone) }
 }
 
 impl Node {
@@ -790,7 +939,7 @@ impl Node {
                 },
                 slots: hosted.slots(),
                 active: instance.active,
-                waiting: instance.queue.len(),
+                waiting: instance.waiting(),
             };
             hosted.instances.iter().map(now).collect::<Vec<_>>()
         };
@@ -800,6 +949,6 @@ impl Node {
     /// Number of instances of a service that accept requests here and are to stay.
     pub fn ready(&self, service: ServiceId) -> u32 {
         let hosted = self.hosting.as_ref().and_then(|hosting| Some(&hosting.services[hosting.find(service).ok()?]));
-        hosted.map_or(0, |hosted| hosted.ready().len() as u32)
+        hosted.map_or(0, |hosted| hosted.ready().count() as u32)
     }
 }

@@ -4,6 +4,8 @@
 //! own; the others of a version share one. Requests for instances that do not exist have one, too. So all places of a
 //! service together are the service.
 
+use std::borrow::Cow;
+
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +33,91 @@ pub(super) struct Places {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Place {
     whose: Whose,
-    watched: Watched,
+    counts: Counts,
+}
+
+/// What is counted at a place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Counts {
+    /// There was no request yet, and the numbers of slots and of instances have not changed since they were first there.
+    /// A mesh may have millions of such places, and a time series takes ten times as much.
+    Idle(Idle),
+    Watched(Box<Watched>),
+}
+
+/// A place without requests.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Idle {
+    slots: u64,
+    ready: u32,
+    /// Time from which on these were there.
+    since: Time,
+    /// Time of the last count.
+    counted: Time,
+}
+
+impl Idle {
+    fn watched(self, shape: Shape) -> Watched {
+        Watched::of_staff(shape, (self.slots, self.ready), self.since, self.counted)
+    }
+}
+
+impl Counts {
+    #[inline(always)]
+    fn watched(&mut self, shape: Shape) -> &mut Watched {
+        match self {
+            Counts::Watched(watched) => watched,
+            idle => idle.begin(shape),
+        }
+    }
+
+    #[cold]
+    fn begin(&mut self, shape: Shape) -> &mut Watched {
+        if let Counts::Idle(idle) = self {
+            *self = Counts::Watched(Box::new(idle.watched(shape)));
+        }
+        match self {
+            Counts::Watched(watched) => watched,
+            Counts::Idle(_) => unreachable!("it was just begun"),
+        }
+    }
+
+    /// The numbers of slots and of instances that are to stay.
+    fn staff(&self) -> (u64, u32) {
+        match self {
+            Counts::Idle(idle) => (idle.slots, idle.ready),
+            Counts::Watched(watched) => watched.levels(),
+        }
+    }
+
+    /// Counts them, and sets them.
+    fn set_staff(&mut self, shape: Shape, staff: (u64, u32), now: Time) {
+        match self {
+            Counts::Idle(idle) if (idle.slots, idle.ready) == staff => idle.counted = now,
+            Counts::Idle(idle) if (idle.slots, idle.ready) == (0, 0) || idle.since == now => {
+                *idle = Idle { slots: staff.0, ready: staff.1, since: now, counted: now };
+            }
+            counts => counts.watched(shape).staff(now, |_, _| staff),
+        }
+    }
+
+    /// The machine went down.
+    fn clear(&mut self, shape: Shape) {
+        match self {
+            Counts::Idle(idle) if (idle.slots, idle.ready) == (0, 0) || idle.since == idle.counted => {
+                *idle = Idle { slots: 0, ready: 0, since: idle.counted, counted: idle.counted };
+            }
+            counts => counts.watched(shape).clear(),
+        }
+    }
+
+    /// The time series so far.
+    fn so_far(&self, shape: Shape) -> Cow<'_, Watched> {
+        match self {
+            Counts::Idle(idle) => Cow::Owned(idle.watched(shape)),
+            Counts::Watched(watched) => Cow::Borrowed(watched),
+        }
+    }
 }
 
 /// Owner of a place: the version, and the ordinal if it belongs to one instance. No version: requests for instances
@@ -84,7 +170,12 @@ impl Places {
     pub(super) fn of(&mut self, whose: Whose, now: Time) -> u32 {
         let found = self.list.iter().position(|place| place.whose == whose);
         let at = found.unwrap_or_else(|| {
-            self.list.push(Place { whose, watched: Watched::new(self.shape, now) });
+            if self.list.is_empty() {
+                // Most services of a large mesh have one place on a node.
+                self.list.reserve_exact(1);
+            }
+            let counts = Counts::Idle(Idle { slots: 0, ready: 0, since: now, counted: now });
+            self.list.push(Place { whose, counts });
             self.list.len() - 1
         });
         at as u32
@@ -107,7 +198,7 @@ impl Places {
 
     #[inline(always)]
     fn at(&mut self, place: u32) -> &mut Watched {
-        &mut self.list[place as usize].watched
+        self.list[place as usize].counts.watched(self.shape)
     }
 
     #[inline(always)]
@@ -156,19 +247,27 @@ impl Places {
 
     /// An instance takes requests from now on, and has so many slots.
     pub(super) fn serves(&mut self, place: u32, slots: u32, now: Time) {
-        self.at(place).staff(now, |there, ready| (there + u64::from(slots), ready + 1));
+        let counts = &mut self.list[place as usize].counts;
+        let (there, ready) = counts.staff();
+        counts.set_staff(self.shape, (there + u64::from(slots), ready + 1), now);
     }
 
     /// Removes an instance that was draining, with its slots.
     pub(super) fn gone(&mut self, place: u32, slots: u32, now: Time) {
-        self.at(place).staff(now, |there, ready| (there.saturating_sub(slots.into()), ready));
+        let counts = &mut self.list[place as usize].counts;
+        let (there, ready) = counts.staff();
+        counts.set_staff(self.shape, (there.saturating_sub(slots.into()), ready), now);
     }
 
     /// The instances are counted anew: those that serve are `(place, slots, it is to stay)`.
     pub(super) fn recount(&mut self, serving: impl Iterator<Item = (u32, u32, bool)>, now: Time) {
-        self.list.iter_mut().for_each(|place| place.watched.staff(now, |_, _| (0, 0)));
+        let mut staff = vec![(0, 0); self.list.len()];
         for (place, slots, stays) in serving {
-            self.at(place).staff(now, |there, ready| (there + u64::from(slots), ready + u32::from(stays)));
+            let (there, ready): &mut (u64, u32) = &mut staff[place as usize];
+            (*there, *ready) = (*there + u64::from(slots), *ready + u32::from(stays));
+        }
+        for (place, staff) in self.list.iter_mut().zip(staff) {
+            place.counts.set_staff(self.shape, staff, now);
         }
     }
 
@@ -176,7 +275,7 @@ impl Places {
     pub(super) fn clear(&mut self) {
         // Its sums begin again with the machine.
         self.gauge.iter_mut().for_each(|gauge| **gauge = DemandGauge::default());
-        self.list.iter_mut().for_each(|place| place.watched.clear());
+        self.list.iter_mut().for_each(|place| place.counts.clear(self.shape));
     }
 
     /// Writes down that an instance came or is gone.
@@ -195,7 +294,11 @@ impl Places {
     /// Latencies of all answered requests, except those of the warm-up.
     pub(super) fn latency(&self, early: &Early) -> Histogram {
         let (mut all, mut sum_ns) = (Sparse::default(), 0_u64);
-        for window in self.list.iter().flat_map(|place| place.watched.course.windows()) {
+        let watched = self.list.iter().filter_map(|place| match &place.counts {
+            Counts::Watched(watched) => Some(watched),
+            Counts::Idle(_) => None,
+        });
+        for window in watched.flat_map(|watched| watched.course.windows()) {
             all.merge(&window.latency);
             sum_ns = sum_ns.saturating_add(window.done_sum_ns);
         }
@@ -209,7 +312,8 @@ impl Places {
 
     /// The windows of each place since those that `told` covers.
     pub(super) fn news(&self, service: ServiceId, told: Told, now: Time) -> impl Iterator<Item = PlacePiece> + '_ {
-        self.list.iter().map(move |Place { whose: (version, ordinal), watched }| {
+        self.list.iter().map(move |Place { whose: (version, ordinal), counts }| {
+            let watched = counts.so_far(self.shape);
             let from = told.from(watched.course.shape().length_ns, now);
             let piece = Piece::new(watched.since(from, now), from, now);
             PlacePiece { service, version: *version, ordinal: *ordinal, piece }
@@ -220,7 +324,7 @@ impl Places {
     pub(super) fn courses(&self, service: ServiceId, now: Time) -> Vec<PlaceCourse> {
         let course = |place: &Place| {
             let (version, ordinal) = place.whose;
-            PlaceCourse { service, version, ordinal, course: place.watched.until(now) }
+            PlaceCourse { service, version, ordinal, course: place.counts.so_far(self.shape).until(now) }
         };
         self.list.iter().map(course).collect()
     }

@@ -203,18 +203,18 @@ impl Node {
 impl super::hosting::Instance {
     /// Messages that wait in its queues.
     pub(super) fn waiting_messages(&self) -> i32 {
-        let queues = self.kept.iter().flat_map(|kept| kept.queues.0.values());
+        let queues = self.kept().into_iter().flat_map(|kept| kept.queues.0.values());
         queues.map(|queue| queue.waiting.len() as i32).sum()
     }
 
     /// Messages in its queues that are not consumed.
     pub(super) fn messages(&self) -> u32 {
-        let queues = self.kept.iter().flat_map(|kept| kept.queues.0.values());
+        let queues = self.kept().into_iter().flat_map(|kept| kept.queues.0.values());
         queues.map(|queue| queue.waiting.len() as u32 + queue.busy).sum()
     }
 
     fn queue_of(&mut self, step: StepAt) -> &mut InstanceQueue {
-        self.kept.get_or_insert_default().queues.0.entry(step).or_default()
+        self.kept_mut().queues.0.entry(step).or_default()
     }
 }
 

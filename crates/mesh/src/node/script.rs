@@ -154,7 +154,7 @@ impl Node {
                 Instruction::LookUp { cache, hit, to } => {
                     let (step, key) = ((request.endpoint, frame.pc), cache.keys.of(self.mesh.seed, request.id.root));
                     let (hosted, at) = hosting.instance_of(request);
-                    let kept = hosted.instances[at].kept.get_or_insert_default();
+                    let kept = hosted.instances[at].kept_mut();
                     let is_hit = kept.caches.look_up(step, key, cx.now());
                     if let Some(served) = hosted.measured(task.arrived) {
                         served.caches.hits += u64::from(is_hit);
@@ -174,7 +174,7 @@ impl Node {
                     if let Instruction::LookUp { cache, .. } = endpoint.program.at(*of) {
                         let key = cache.keys.of(self.mesh.seed, request.id.root);
                         let (hosted, at) = hosting.instance_of(request);
-                        let kept = hosted.instances[at].kept.get_or_insert_default();
+                        let kept = hosted.instances[at].kept_mut();
                         kept.caches.fill((request.endpoint, *of), key, cache, cx.now());
                     }
                     frame.pc += 1;

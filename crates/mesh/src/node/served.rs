@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::hosting::HostedService;
+use super::hosting::{Figures, HostedService};
 use crate::criterion::{Count, Criterion};
 use crate::measure::{Failure, ServiceMetrics};
 use crate::model::{Mesh, ServiceId};
@@ -16,7 +16,7 @@ use crate::policy::PolicyEvent;
 
 /// Counts for the SLOs of one service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct SloCounts(Vec<SloCount>);
+pub(super) struct SloCounts(Box<[SloCount]>);
 
 /// Counts for one criterion.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl SloCounts {
 impl HostedService {
     /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
     pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut ServiceMetrics> {
-        (arrived >= self.from).then_some(&mut self.served)
+        (arrived >= self.from).then(|| &mut self.figures.get_or_insert_default().served)
     }
 
     /// A request arrived at a place.
@@ -88,13 +88,13 @@ impl HostedService {
     pub(super) fn answered(&mut self, place: u32, arrived: Time, degraded: bool, root: u64, now: Time) {
         let took = now.since(arrived);
         self.places.ended(place, now).done(arrived, took, root);
-        match self.measured(arrived) {
-            Some(served) => {
-                served.done += 1;
-                served.degraded += u64::from(degraded);
-                self.early.longest_later = self.early.longest_later.max(took);
-            }
-            None => self.early.record(took, self.places.scale()),
+        let Figures { served, early } = &mut **self.figures.get_or_insert_default();
+        if arrived >= self.from {
+            served.done += 1;
+            served.degraded += u64::from(degraded);
+            early.longest_later = early.longest_later.max(took);
+        } else {
+            early.record(took, self.places.scale());
         }
         self.slo_counts.count(arrived, |criterion, count| count.answered(criterion, took));
         if let Some(counts) = &mut self.counts {

@@ -214,7 +214,7 @@ impl Node {
         let now = cx.now();
         let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
         let Ok(at) = hosted.find(ordinal) else { return };
-        let waiting: Vec<TaskKey> = hosted.instances[at].queue.iter().copied().collect();
+        let waiting: Vec<TaskKey> = hosted.instances[at].queue().collect();
         if let Some(work) = &mut self.work {
             let is_here = |task: &Task| (task.request.service, task.request.ordinal) == (service, ordinal);
             let mut tasks: Vec<_> =
@@ -341,7 +341,7 @@ impl Node {
         let at = hosted.find(request.ordinal).expect("the instance of a task is there");
         let instance = &mut hosted.instances[at];
         instance.active -= 1;
-        if let (Some(guard), Some(of)) = (&mut instance.guard, &self.mesh.service(request.service).serving) {
+        if let (Some(guard), Some(of)) = (instance.guard(), &self.mesh.service(request.service).serving) {
             let place = u64::from(cx.id().0) << 32 | u64::from(request.ordinal);
             let key = mix(self.mesh.seed ^ mix(place ^ u64::from(request.service.0) << 16));
             guard.ended(of, task.arrived, key, now);
@@ -364,9 +364,10 @@ pub(super) fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>,
 
 fn count_by_edge(hosting: &mut HostedServices, counted: &Counted, mesh: &Mesh) {
     if let Some(hosted) = counted.by.and_then(|service| hosting.get(service)) {
-        let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
+        let unused = || Box::new(Used::new(Course::new(Shape::of_nodes(mesh))));
         let counts = hosted.measured(counted.began).is_some();
-        hosted.served.calls.entry(counted.edge).or_insert_with(unused).count(counted, counts);
+        let calls = &mut hosted.figures.get_or_insert_default().served.calls;
+        calls.entry(counted.edge).or_insert_with(unused).count(counted, counts);
     }
 }
 

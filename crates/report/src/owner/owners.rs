@@ -400,8 +400,8 @@ fn service_of(message: &Msg) -> Option<ServiceId> {
             }
         }
         Msg::Report(report) => {
-            if let [(only, _)] = report.services.as_slice() {
-                Some(*only)
+            if let [only] = report.services.as_slice() {
+                Some(only.service)
             } else {
                 None
             }

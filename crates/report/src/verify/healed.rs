@@ -165,8 +165,8 @@ impl Node {
             return;
         }
         self.report = at;
-        for (service, ready) in &report.services {
-            self.ready.insert(*service, ready.clone());
+        for it in &report.services {
+            it.apply(self.ready.entry(it.service).or_default());
         }
     }
 

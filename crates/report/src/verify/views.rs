@@ -44,8 +44,7 @@ impl Check for Views {
                         reported.instances.clear();
                     }
                     let all = report.services.iter();
-                    let all =
-                        all.flat_map(|(service, ready)| ready.iter().map(|(n, version)| (*service, *n, *version)));
+                    let all = all.flat_map(|it| it.ready.iter().map(|(n, version)| (it.service, *n, *version)));
                     reported.instances.extend(all);
                 }
                 None
