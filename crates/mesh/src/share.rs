@@ -102,6 +102,12 @@ impl<'a> IntoIterator for &'a Share {
     }
 }
 
+impl std::hash::Hash for Share {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self[..].hash(state);
+    }
+}
+
 impl PartialEq for Share {
     fn eq(&self, other: &Share) -> bool {
         **self == **other

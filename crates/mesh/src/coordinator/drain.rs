@@ -153,7 +153,9 @@ impl Coordinator {
     /// Takes instances away from a node; the next step places others.
     fn evict(&mut self, service: ServiceId, node: usize, evicted: &Share) {
         self.machines.release(node, self.mesh.service(service).cpu, total(evicted));
-        let placed = &mut self.services[service.index()].placed;
+        let state = &mut self.services[service.index()];
+        state.staying = None;
+        let placed = &mut state.placed;
         if let Some((_, share)) = placed.iter_mut().find(|(at, _)| *at as usize == node) {
             evicted.iter().for_each(|(version, count)| share.take(*version, *count));
         }

@@ -136,12 +136,13 @@ impl Coordinator {
 
     /// The instances that have no place: cores that one reserves, and their number.
     fn without_room(&mut self) -> Vec<(f64, u32)> {
+        let count = self.services.len();
         let of = |at| {
             let service = ServiceId(at as u16);
             let missing = self.unplaced(service);
             (missing > 0).then(|| (self.mesh.service(service).cpu, missing))
         };
-        (0..self.services.len()).filter_map(of).collect()
+        (0..count).filter_map(of).collect()
     }
 
     /// Marks the nodes that are not needed, and drains one that has not been needed for long enough.
