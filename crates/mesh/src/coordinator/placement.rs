@@ -152,11 +152,6 @@ impl NodeResources {
         placed.iter().filter(|(node, _)| stays(*node)).map(|(_, share)| total(share)).sum()
     }
 
-    /// The part of a placement on nodes that stay.
-    pub(super) fn staying(&self, placed: &ServicePlacement) -> ServicePlacement {
-        self.split(placed).0
-    }
-
     /// Instances, of any service, that are placed on a node.
     pub(super) fn instances(&self, node: usize) -> u32 {
         self.0[node].instances
