@@ -53,8 +53,6 @@ pub enum Mutant {
     TailTooLong,
     /// R10: a node takes steps of an older term.
     OlderTermTaken,
-    /// R10: a node takes a snapshot of an older term.
-    OlderSnapshotTaken,
     /// R10: a node that restarts has forgotten the newest term that it has seen.
     TermForgotten,
     /// R12: a step waits for a node that is dead.
@@ -89,7 +87,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 39] = [
+    pub const ALL: [Mutant; 38] = [
         Mutant::SentBeforeLogged,
         Mutant::TermNotRaised,
         Mutant::ResentInOldTerm,
@@ -113,7 +111,6 @@ impl Mutant {
         Mutant::NotCaughtUp,
         Mutant::TailTooLong,
         Mutant::OlderTermTaken,
-        Mutant::OlderSnapshotTaken,
         Mutant::TermForgotten,
         Mutant::WaitsForDead,
         Mutant::GenerationOfRepair,

@@ -120,8 +120,7 @@ impl Node {
     pub(super) fn apply_snapshot(&mut self, snapshot: &Snapshot, cx: &mut MeshCx<'_>) {
         let applied = &mut self.applied;
         let make_sense = snapshot.services.iter().all(|s| makes_sense(&self.mesh, s.service, &s.share));
-        let overtaken = snapshot.epoch < applied.epoch && !Mutant::OlderSnapshotTaken.is_on();
-        if overtaken || !make_sense {
+        if snapshot.epoch < applied.epoch || !make_sense {
             cx.send(COORDINATOR, Msg::Refuse { n: snapshot.n, epoch: applied.epoch });
             return;
         }
