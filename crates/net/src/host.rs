@@ -358,6 +358,11 @@ impl<A: Live> Host<A> {
         *self.shell.answers.borrow_mut() = Some(answers);
     }
 
+    /// True if this process has a trace that was not taken.
+    pub(crate) fn has_tape(&self) -> bool {
+        self.shell.trace_sink().0.is_some()
+    }
+
     /// Ends the trace of this process and returns it.
     pub(crate) fn take_tape(&self) -> Option<Box<dyn TraceSink<A::Msg, A::Tick>>> {
         self.shell.trace_sink().0.take()

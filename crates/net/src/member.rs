@@ -158,6 +158,8 @@ struct Hosting<A: Live> {
     /// Alignment on joining.
     aligned: Alignment,
     follower: RefCell<Follower>,
+    /// The trace has been taken, to be sent.
+    began_trace: Cell<bool>,
 }
 
 /// A connection to the hub.
@@ -326,7 +328,7 @@ impl<A: Live> MemberDriver<A> {
             names.join(", ")
         );
         let follower = RefCell::new(Follower::new(&aligned, self.clock.own()));
-        *self.hosting.borrow_mut() = Some(Rc::new(Hosting { host, aligned, follower }));
+        *self.hosting.borrow_mut() = Some(Rc::new(Hosting { host, aligned, follower, began_trace: Cell::new(false) }));
         Ok(())
     }
 
@@ -414,12 +416,18 @@ impl<A: Live> Hosting<A> {
             }
         })
         .await;
+        let is_again = self.began_trace.get();
+        self.began_trace.set(is_again || host.has_tape());
         report.trace_error = send_trace(host, |part| async {
             outbox.room(4 * PART_BYTES).await;
             outbox.put(FrameKind::Control, &Control::Trace(Blob(part)));
             Ok(())
         })
         .await;
+        if is_again {
+            // It is not kept until it has arrived.
+            tracing::warn!("the connection broke when the trace was being sent: the end of the trace may be missing");
+        }
         report.clock = self.follower.borrow().course();
         let largest = report.clock.iter().map(|sample| sample.error_ns).max().unwrap_or_default();
         report.clock_error_ns = largest.max(self.aligned.error_ns());
