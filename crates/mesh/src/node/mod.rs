@@ -306,8 +306,8 @@ impl Node {
     }
 
     fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
-        let is_newer = view.replaces(&self.view);
-        if !is_newer && !(Mutant::OlderViewTaken.is_on() && view.version < self.view.version) {
+        let is_old = Mutant::OlderViewTaken.is_on() && view.version < self.view.version;
+        if !view.replaces(&self.view) && !is_old {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);
