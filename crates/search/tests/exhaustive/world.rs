@@ -52,6 +52,9 @@ struct Armed {
     hash: u64,
 }
 
+/// Content of a step for a node: its service, the instances of it, and the digest.
+type Content = (ServiceId, Share, u64);
+
 /// What a node has been through, as an observer sees it.
 #[derive(Clone, Default, Hash)]
 struct Observed {
@@ -76,7 +79,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     observed: Vec<Rc<Observed>>,
     /// What each step gives each node, as it was first sent, and its digest.
-    given: Rc<BTreeMap<(u64, ActorId), (ServiceId, Share, u64)>>,
+    given: Rc<BTreeMap<(u64, ActorId), Content>>,
     /// What became wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -139,8 +142,7 @@ impl World {
         }
         actions.extend(self.due().map(Action::Fire));
         if faults {
-            for (at, left) in self.faults.crashes.iter().enumerate().filter(|(_, left)| **left > 0) {
-                let _ = left;
+            for at in (0..self.faults.crashes.len()).filter(|at| self.faults.crashes[*at] > 0) {
                 actions.push(Action::Restart(ActorId(at as u32 + 1), false));
                 if self.faults.wipes > 0 {
                     actions.push(Action::Restart(ActorId(at as u32 + 1), true));
@@ -240,7 +242,7 @@ impl World {
     }
 
     fn step(&mut self, at: usize, input: Input<Msg>) {
-        self.now = self.now + Span::from_micros(1);
+        self.now += Span::from_micros(1);
         let mut effects = Vec::new();
         Rc::make_mut(&mut self.cells[at]).step(self.now, input, &mut effects, &mut ());
         let actor = self.cells[at].id();
