@@ -60,11 +60,11 @@ type Content = (ServiceId, Share, u64);
 struct Observed {
     /// The newest term that has reached it since it was wiped.
     term: u64,
-    /// Terms in which each step has reached it.
+    /// Terms in which each step has reached it, and whether a newer one had before.
     terms: BTreeMap<u64, Vec<(u64, bool)>>,
 }
 
-/// The state of everything. The mesh has no heartbeats, so no node is declared dead.
+/// The state of everything. The coordinator never looks for dead nodes: their interval is too long.
 #[derive(Clone)]
 pub(crate) struct World {
     cells: Vec<Rc<Cell<MeshActor>>>,
