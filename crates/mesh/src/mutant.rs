@@ -1,6 +1,6 @@
 //! Mutants: faults that are built into the protocol on purpose, to show that a campaign of `search` would find them.
 //!
-//! A test switches one on with [`Mutant::scope`], in its own thread. They exist with the feature `mutants` alone, which
+//! A test switches one on with `Mutant::scope`, in its own thread. They exist with the feature `mutants` alone, which
 //! only tests enable; without it no mutant is on, and the compiler leaves all of them out. With the feature, the
 //! variable `MESHSIM_MUTANT` switches one on in a whole process: so one sees whether other tests find it.
 
