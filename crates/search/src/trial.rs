@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use meshsim_actor::{ActorId, EntryRef, Recorder, Time};
+use meshsim_actor::{ActorId, EntryRef, Recorder, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_fault::NetworkError;
 use meshsim_mesh::measure::OperationKind;
@@ -77,8 +77,9 @@ fn run(experiment: &Experiment) -> Result<Trial, NetworkError> {
     let healed = experiment.network.healed();
     // A short rest of the run says nothing.
     let has_time = healed.is_some_and(|healed| healed < end && has_time_to_heal(experiment, healed, end));
-    let at_end = has_time.then(|| settled(&simulation));
     let history = simulation.coordinator().history();
+    let decided = history.iter().flat_map(|it| &it.steps).map(|step| step.decided).max().unwrap_or(Time::ZERO);
+    let at_end = (has_time && end.since(decided) >= STEP_MAX).then(|| settled(&simulation));
     let operated = history.iter().filter(|it| it.kind != OperationKind::Deploy && it.kind != OperationKind::Repair);
     let steps = operated.map(|it| it.steps.len() as u64).sum();
     let of_history = rare::of_history(simulation.mesh(), history);
@@ -94,6 +95,10 @@ fn run(experiment: &Experiment) -> Result<Trial, NetworkError> {
     let broken = verified.into_iter().filter(|it| it.broken > 0).collect();
     Ok(Trial { broken, rare, steps, touched, events, checked })
 }
+
+/// Longest time until a step has arrived everywhere when nothing disturbs it. A step may be decided at the very end: by
+/// chance two heartbeats in a row are late, and a node is taken for dead.
+const STEP_MAX: Span = Span::from_secs(15);
 
 /// Share of a run that must be left after its last fault and the beginning of its last operation.
 const REST: f64 = 0.4;
