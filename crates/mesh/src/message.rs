@@ -371,10 +371,10 @@ impl ServiceReport {
         self.ready.len() + self.gone.as_ref().map_or(0, Vec::len)
     }
 
-    /// Takes it in, where these instances were ready before. Returns those that were known under the numbers that it
-    /// names, or all if it has all. It changes nothing if they are those of `ready`.
+    /// Brings the list of ready instances up to date with this report. Returns the entries that were removed or
+    /// replaced; if they equal `ready`, the list is as before.
     ///
-    /// One that becomes ready or goes costs a search, however many there are.
+    /// For one instance that becomes ready or goes, it searches the list once and does not read all of it.
     pub fn apply(&self, known: &mut Vec<(u32, u32)>) -> Vec<(u32, u32)> {
         let Some(gone) = &self.gone else { return std::mem::replace(known, self.ready.clone()) };
         let mut left = Vec::new();
@@ -415,9 +415,9 @@ impl ReadinessReport {
     /// False if it cannot be from a node: its ordinals do not rise, or there are too many.
     pub(crate) fn is_sound(&self) -> bool {
         let rise = |it: &ServiceReport| it.ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let fall = |it: &ServiceReport| it.gone.iter().all(|gone| gone.windows(2).all(|pair| pair[0] < pair[1]));
+        let gone_rise = |it: &ServiceReport| it.gone.iter().all(|gone| gone.windows(2).all(|pair| pair[0] < pair[1]));
         let instances: usize = self.services.iter().map(|it| it.ready.len()).sum();
-        instances <= INSTANCES_MAX && self.services.iter().all(|it| rise(it) && fall(it))
+        instances <= INSTANCES_MAX && self.services.iter().all(|it| rise(it) && gone_rise(it))
     }
 }
 

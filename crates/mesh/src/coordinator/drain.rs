@@ -124,7 +124,7 @@ impl Coordinator {
             0 => Some(OperationOutcome::Reached),
             left => is_over.then_some(OperationOutcome::Stuck { residual: -f64::from(left) }),
         };
-        self.turned(index, steps, outcome, every, cx);
+        self.turned(index, steps, outcome, now + every, cx);
         if outcome.is_some() {
             self.look_whether_drained(node, cx);
         }

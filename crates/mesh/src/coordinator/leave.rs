@@ -43,7 +43,6 @@ impl Coordinator {
     fn empty(&mut self, node: usize, leave: Leave, cx: &mut MeshCx<'_>) {
         self.set_leave(node, leave);
         self.machines.set_leaving(node, true);
-        self.stays_changed();
         self.repair_placed_on(&[node], cx);
     }
 
@@ -59,16 +58,8 @@ impl Coordinator {
 
     /// A new life of a node stays until it says otherwise.
     pub(super) fn stays(&mut self, node: usize) {
-        if self.members[node].leave != Leave::Stays {
-            self.set_leave(node, Leave::Stays);
-            self.machines.set_leaving(node, false);
-            self.stays_changed();
-        }
-    }
-
-    /// Other nodes stay than before.
-    pub(super) fn stays_changed(&mut self) {
-        self.services.iter_mut().for_each(|state| state.staying = None);
+        self.set_leave(node, Leave::Stays);
+        self.machines.set_leaving(node, false);
     }
 
     /// The only one who writes this.

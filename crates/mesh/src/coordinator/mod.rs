@@ -101,8 +101,9 @@ struct ServiceState {
     /// The last step of it.
     step: u64,
     placed: ServicePlacement,
-    /// Of these instances, the number on nodes that stay; `None`: it has to be counted.
-    staying: Option<u32>,
+    /// Of these instances, the number on nodes that stay, and the [revision](NodeResources::revision) at which they were
+    /// counted; `None`: they have to be counted.
+    staying: Option<(u64, u32)>,
 }
 
 /// Final state of the coordinator, for people and for comparison with other runs.
@@ -400,9 +401,6 @@ impl Coordinator {
         cx.note("alive", node as u64, 0);
         self.sighted(node, Seen::Back, cx);
         self.machines.set_alive(node, true);
-        if self.machines.instances(node) > 0 {
-            self.stays_changed();
-        }
         self.members[node].resends = 0;
         // The steps of its absence did not wait for it: its acknowledgement settles none of them.
         self.members[node].since = self.members[node].since.max(self.log.last());

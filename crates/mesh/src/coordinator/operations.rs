@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Rng, Span, Time};
+use meshsim_actor::{ActorId, Rng, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::{Coordinator, ServiceState};
@@ -199,27 +199,25 @@ impl Coordinator {
         if let Some(OperationOutcome::StepLimit { .. }) = outcome {
             operation::stop(&change, &mut self.services[service.index()].wanted);
         }
-        self.turned(index, steps, outcome, every, cx);
+        self.turned(index, steps, outcome, cx.now() + every, cx);
     }
 
-    /// Ends a running operation with its outcome, or turns it again after `every`.
+    /// Ends a running operation with its outcome, or has it turned again at `next`. Returns the timer of that.
     pub(super) fn turned(
         &mut self,
         index: usize,
         steps: u32,
         outcome: Option<OperationOutcome>,
-        every: Span,
+        next: Time,
         cx: &mut MeshCx<'_>,
-    ) {
+    ) -> Option<Timer> {
         let running = &mut self.running[index];
         running.steps = steps;
-        running.next = outcome.is_none().then(|| cx.now() + every);
+        running.next = outcome.is_none().then_some(next);
         if let Some(outcome) = outcome {
             self.history[running.history].outcome = outcome;
         }
-        if let Some(next) = running.next {
-            cx.arm(next, Tick::Iterate(index as u32));
-        }
+        running.next.map(|next| cx.arm(next, Tick::Iterate(index as u32)))
     }
 
     /// Instances of a service that are ready and stay where they are, by rising version: on no node more than it is to
@@ -275,8 +273,10 @@ impl Coordinator {
     /// of a thousand nodes that come back.
     pub(super) fn unplaced(&mut self, service: ServiceId) -> u32 {
         let ServiceState { staying, placed, wanted, .. } = &mut self.services[service.index()];
-        let staying = staying.get_or_insert_with(|| self.machines.count_staying(placed));
-        wanted.running().saturating_sub(*staying)
+        let revision = self.machines.revision();
+        let known = staying.filter(|(counted_at, _)| *counted_at == revision);
+        let (_, count) = *staying.insert(known.unwrap_or_else(|| (revision, self.machines.count_staying(placed))));
+        wanted.running().saturating_sub(count)
     }
 
     pub(super) fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {

@@ -21,7 +21,11 @@ use crate::operation::{Desired, count_of, total};
 
 /// The nodes, and the cores reserved on them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct NodeResources(Vec<Machine>);
+pub(super) struct NodeResources {
+    nodes: Vec<Machine>,
+    /// Rises when a node with instances stays no longer, or stays again.
+    revision: u64,
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Machine {
@@ -75,8 +79,12 @@ fn milli(cores: f64) -> u64 {
 }
 
 impl Machine {
+    fn stays(&self) -> bool {
+        self.alive && !self.leaving
+    }
+
     fn takes_more(&self) -> bool {
-        self.alive && !self.leaving && !self.closed
+        self.stays() && !self.closed
     }
 
     fn free(&self) -> u64 {
@@ -94,29 +102,43 @@ impl NodeResources {
             reserved: 0,
             instances: 0,
         };
-        let mut resources = NodeResources(mesh.nodes.iter().map(machine).collect());
+        let mut resources = NodeResources { nodes: mesh.nodes.iter().map(machine).collect(), revision: 0 };
         super::pool::in_reserve(mesh).for_each(|node| resources.set_closed(node, true));
         resources
     }
 
     /// Instances are placed on nodes that are alive alone.
     pub(super) fn set_alive(&mut self, node: usize, alive: bool) {
-        self.0[node].alive = alive;
+        self.change(node, |machine| machine.alive = alive);
     }
 
     /// Sets whether a node leaves; nothing is placed on one that does.
     pub(super) fn set_leaving(&mut self, node: usize, leaving: bool) {
-        self.0[node].leaving = leaving;
+        self.change(node, |machine| machine.leaving = leaving);
+    }
+
+    fn change(&mut self, node: usize, change: impl FnOnce(&mut Machine)) {
+        let machine = &mut self.nodes[node];
+        let stayed = machine.stays();
+        change(machine);
+        if machine.stays() != stayed && machine.instances > 0 {
+            self.revision += 1;
+        }
+    }
+
+    /// A number that changes whenever [`count_staying`](Self::count_staying) of a placement may.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Sets whether nothing more is placed on a node, though it stays.
     pub(super) fn set_closed(&mut self, node: usize, closed: bool) {
-        self.0[node].closed = closed;
+        self.nodes[node].closed = closed;
     }
 
     /// Share of a node's cores that is reserved.
     pub(super) fn reserved(&self, node: usize) -> f64 {
-        self.0[node].reserved as f64 / self.0[node].cores.max(1) as f64
+        self.nodes[node].reserved as f64 / self.nodes[node].cores.max(1) as f64
     }
 
     /// Instances of a service went from a node; each reserved so many cores.
@@ -128,7 +150,7 @@ impl NodeResources {
     /// are `without` do not count. The largest instances are placed first, each on the first node with room.
     pub(super) fn has_room(&self, instances: &[(f64, u32)], without: usize) -> bool {
         let takes_more = |(node, machine): &(usize, &Machine)| *node != without && machine.takes_more();
-        let mut free: Vec<u64> = self.0.iter().enumerate().filter(takes_more).map(|(_, it)| it.free()).collect();
+        let mut free: Vec<u64> = self.nodes.iter().enumerate().filter(takes_more).map(|(_, it)| it.free()).collect();
         left_over(instances, &mut free).is_empty()
     }
 
@@ -142,19 +164,19 @@ impl NodeResources {
     /// Splits a placement into the part on nodes that stay and the part on nodes that leave. The part on dead nodes is
     /// in neither.
     pub(super) fn split(&self, placed: &ServicePlacement) -> (ServicePlacement, ServicePlacement) {
-        let alive = placed.iter().filter(|(node, _)| self.0[*node as usize].alive).cloned();
-        alive.partition(|(node, _)| !self.0[*node as usize].leaving)
+        let alive = placed.iter().filter(|(node, _)| self.nodes[*node as usize].alive).cloned();
+        alive.partition(|(node, _)| self.nodes[*node as usize].stays())
     }
 
     /// Instances of a placement on nodes that stay.
     pub(super) fn count_staying(&self, placed: &ServicePlacement) -> u32 {
-        let stays = |node: u32| self.0[node as usize].alive && !self.0[node as usize].leaving;
+        let stays = |node: u32| self.nodes[node as usize].stays();
         placed.iter().filter(|(node, _)| stays(*node)).map(|(_, share)| total(share)).sum()
     }
 
     /// Instances, of any service, that are placed on a node.
     pub(super) fn instances(&self, node: usize) -> u32 {
-        self.0[node].instances
+        self.nodes[node].instances
     }
 
     /// Places the desired instances of a service. Instances for which no node has room stay unplaced; those of dead
@@ -200,7 +222,7 @@ impl NodeResources {
         layout.placed.retain(|(_, share)| !share.is_empty());
         let mut placed = layout.placed;
         if Mutant::PlacedTwice.is_on() {
-            let dead: Vec<_> = before.iter().filter(|(node, _)| !self.0[*node as usize].alive).cloned().collect();
+            let dead: Vec<_> = before.iter().filter(|(node, _)| !self.nodes[*node as usize].alive).cloned().collect();
             dead.iter().for_each(|(node, share)| self.take(*node as usize, cpu, i64::from(total(share))));
             placed.extend(dead);
             placed.sort_by_key(|(node, _)| *node);
@@ -220,7 +242,7 @@ impl NodeResources {
     }
 
     fn take(&mut self, node: usize, cpu: u64, instances: i64) {
-        let machine = &mut self.0[node];
+        let machine = &mut self.nodes[node];
         machine.reserved = machine.reserved.saturating_add_signed(cpu as i64 * instances);
         machine.instances = machine.instances.saturating_add_signed(instances as i32);
     }
@@ -243,7 +265,7 @@ impl NodeResources {
         let cpu = layout.cpu;
         let key =
             |machines: &NodeResources, layout: &Layout, node: usize, have: u32| -> (i128, Reverse<u32>, Reverse<u32>) {
-                let machine = &machines.0[node];
+                let machine = &machines.nodes[node];
                 match layout.policy {
                     Placement::Spread => {
                         let remainder =
@@ -255,15 +277,15 @@ impl NodeResources {
             };
         let has_room = |machine: &Machine| machine.takes_more() && machine.free() >= cpu;
         let mut added = match layout.policy {
-            Placement::Spread if more as usize > self.0.len() => self.fair_shares(layout, &have, goal, more),
-            _ => vec![0; self.0.len()],
+            Placement::Spread if more as usize > self.nodes.len() => self.fair_shares(layout, &have, goal, more),
+            _ => vec![0; self.nodes.len()],
         };
         for (node, count) in added.iter().enumerate().filter(|(_, count)| **count > 0) {
             (have[node], layout.have[node]) = (have[node] + count, layout.have[node] + count);
             self.take(node, cpu, i64::from(*count));
         }
-        let mut heap: BinaryHeap<_> = (0..self.0.len())
-            .filter(|node| has_room(&self.0[*node]))
+        let mut heap: BinaryHeap<_> = (0..self.nodes.len())
+            .filter(|node| has_room(&self.nodes[*node]))
             .map(|node| (key(self, layout, node, have[node]), Reverse(node)))
             .collect();
         for _ in added.iter().sum()..more {
@@ -271,7 +293,7 @@ impl NodeResources {
             let Reverse(node) = first.1;
             (have[node], layout.have[node], added[node]) = (have[node] + 1, layout.have[node] + 1, added[node] + 1);
             self.take(node, cpu, 1);
-            match has_room(&self.0[node]) {
+            match has_room(&self.nodes[node]) {
                 true => first.0 = key(self, layout, node, have[node]),
                 false => _ = PeekMut::pop(first),
             }
@@ -287,11 +309,11 @@ impl NodeResources {
         let step = layout.sum.max(1);
         let remainder =
             |node: usize| i128::from(goal) * i128::from(layout.weights[node]) - i128::from(have[node]) * step;
-        let open = || (0..self.0.len()).filter(|node| self.0[*node].takes_more());
-        let Some(highest) = open().map(remainder).max() else { return vec![0; self.0.len()] };
+        let open = || (0..self.nodes.len()).filter(|node| self.nodes[*node].takes_more());
+        let Some(highest) = open().map(remainder).max() else { return vec![0; self.nodes.len()] };
         // The number of them on a node with remainders above a bound, which is this many steps below the highest.
         let above = |node: usize, steps: u32| {
-            let room = self.0[node].free().checked_div(layout.cpu).unwrap_or(u64::MAX);
+            let room = self.nodes[node].free().checked_div(layout.cpu).unwrap_or(u64::MAX);
             let first = remainder(node) - (highest - i128::from(steps) * step);
             let wanted = first.clamp(0, i128::from(u32::MAX) * step).unsigned_abs().div_ceil(step.unsigned_abs());
             u64::try_from(wanted).unwrap_or(u64::MAX).min(room)
@@ -313,7 +335,7 @@ impl NodeResources {
             let middle = low + (high - low).div_ceil(2);
             (low, high) = if are_enough(middle) { (middle, high) } else { (low, middle - 1) };
         }
-        let mut shares = vec![0; self.0.len()];
+        let mut shares = vec![0; self.nodes.len()];
         open().for_each(|node| shares[node] = above(node, low) as u32);
         shares
     }
@@ -333,7 +355,7 @@ impl NodeResources {
             return 0;
         }
         let key = |machines: &NodeResources, layout: &Layout, node: usize| -> (i128, u32) {
-            let machine = &machines.0[node];
+            let machine = &machines.nodes[node];
             match layout.policy {
                 Placement::Spread => {
                     let quota = i128::from(goal) * i128::from(layout.weights[node]);
@@ -369,12 +391,12 @@ impl NodeResources {
 impl Layout {
     /// `placed` is on nodes that are alive, and its cores are not reserved yet.
     fn new(policy: Placement, cpu: u64, machines: &NodeResources, placed: ServicePlacement) -> Self {
-        let mut have = vec![0; machines.0.len()];
+        let mut have = vec![0; machines.nodes.len()];
         placed.iter().for_each(|(node, share)| have[*node as usize] = total(share));
-        let mut weights: Vec<u64> = machines.0.iter().map(|m| if m.takes_more() { m.free() } else { 0 }).collect();
+        let mut weights: Vec<u64> = machines.nodes.iter().map(|m| if m.takes_more() { m.free() } else { 0 }).collect();
         // Services that reserve nothing still spread.
         if weights.iter().all(|w| *w == 0) {
-            weights = machines.0.iter().map(|m| u64::from(m.takes_more())).collect();
+            weights = machines.nodes.iter().map(|m| u64::from(m.takes_more())).collect();
         }
         let sum = weights.iter().map(|w| i128::from(*w)).sum();
         Layout { policy, cpu, weights, sum, have, placed }

@@ -105,13 +105,11 @@ impl Coordinator {
             (_, Some(AbortReason::Manual)) => Some(OperationOutcome::Aborted),
             (_, Some(_)) => Some(OperationOutcome::RolledBack),
         };
-        let next = advance.next(cx.now(), every);
-        self.running[index] = Running { steps, next: outcome.is_none().then_some(next), ..running };
-        if let Some(outcome) = outcome {
-            self.history[running.history].outcome = outcome;
+        let look = self.turned(index, steps, outcome, advance.next(cx.now(), every), cx);
+        if outcome.is_some() {
             self.forget_rollout(index, cx);
         } else if let Some(it) = self.in_progress(index) {
-            it.look = Some(cx.arm(next, Tick::Iterate(index as u32)));
+            it.look = look;
         }
         self.resume_rollouts(cx);
     }

@@ -73,7 +73,6 @@ impl Coordinator {
 
     /// Places the instances of nodes that have left or are dead on other nodes.
     pub(super) fn are_gone(&mut self, nodes: &[usize], cx: &mut MeshCx<'_>) {
-        self.stays_changed();
         for node in nodes {
             let has_left = self.members[*node].leave == Leave::Released;
             cx.note(if has_left { "left" } else { "dead" }, *node as u64, 0);

@@ -165,17 +165,15 @@ fn rollout(at: f64, service: &mut ServiceFacts, topology: &Topology, rng: &mut R
         steps.push(format!("pause: {}", millis(between(0.2, 3.0, rng))));
     }
     // Some fail by what their nodes measure: any latency is above none.
-    let analysis = match rng.below(4) {
-        0 => "p50 < 1us",
-        1 => "errors < 50%",
-        _ => "",
+    let metric = match rng.below(4) {
+        0 => Some("p50 < 1us"),
+        1 => Some("errors < 50%"),
+        _ => None,
     };
-    let analysis = if analysis.is_empty() {
-        String::new()
-    } else {
-        let interval = millis(topology.metrics_s);
-        format!(", analysis: {{ metrics: [ {analysis} ], interval: {interval}, inconclusive_limit: 1000 }}")
-    };
+    let interval = millis(topology.metrics_s);
+    let of =
+        |metric| format!(", analysis: {{ metrics: [ {metric} ], interval: {interval}, inconclusive_limit: 1000 }}");
+    let analysis = metric.map(of).unwrap_or_default();
     let head = format!("at: {}, rollout: {}, to: {}", millis(at), service.name, service.version);
     format!("{{ {head}, steps: [ {} ]{analysis}, {} }}", steps.join(", "), ends(rng))
 }
