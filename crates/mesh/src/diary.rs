@@ -9,7 +9,7 @@ use crate::model::{Mesh, ServiceId};
 /// count.
 const ENTRIES_MAX: usize = 1 << 17;
 
-/// Entries of a node below which it matters that each of its services has a diary.
+/// A node that may hold fewer entries than this divides them: each of its services has a diary of its own.
 const PLENTY: usize = 16;
 
 /// Entries by time. What comes when it is full is counted.

@@ -42,20 +42,20 @@ pub struct CoordinatorProtocol {
     pub operations: Vec<(u32, bool)>,
 }
 
-/// What the coordinator knows of a node.
+/// State of the step protocol for one node, as the coordinator knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MemberProtocol {
-    /// It is not declared dead.
+    /// True unless the node is declared dead.
     pub alive: bool,
-    /// The last step that it acknowledged.
+    /// The last step that the node acknowledged.
     pub acked: u64,
-    /// The last step that was sent to it.
+    /// The last step that was sent to the node.
     pub sent: u64,
-    /// Steps up to this one do not wait for it.
+    /// Steps up to this one do not wait for the node.
     pub since: u64,
-    /// Identity of its disk; 0: unknown.
+    /// Identity of the node's disk; 0: unknown.
     pub lineage: u32,
-    /// Its incarnation.
+    /// The node's incarnation.
     pub incarnation: u32,
     /// A resend is planned.
     pub resends: bool,

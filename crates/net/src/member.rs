@@ -425,7 +425,7 @@ impl<A: Live> Hosting<A> {
         })
         .await;
         if is_again {
-            // It is not kept until it has arrived.
+            // The trace is read while it is sent, and cannot be read a second time.
             tracing::warn!("the connection broke when the trace was being sent: the end of the trace may be missing");
         }
         report.clock = self.follower.borrow().course();

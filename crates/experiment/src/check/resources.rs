@@ -34,7 +34,7 @@ const HOSTED_BYTES: f64 = 1_750.0;
 const REACHED_BYTES: f64 = 3_500.0;
 /// An instance.
 const INSTANCE_BYTES: f64 = 110.0;
-/// What an instance takes besides that becomes ready by a timer: that, and the report of it on its way.
+/// The bytes that an instance takes besides while a timer makes it ready: the timer, and a readiness report under way.
 const STARTING_BYTES: f64 = 550.0;
 /// A request under way, at each service that it visits.
 const VISIT_BYTES: f64 = 1_000.0;
@@ -43,11 +43,11 @@ const VISIT_BYTES: f64 = 1_000.0;
 const EVENTS_A_VISIT: f64 = 3.0;
 /// Events of a heartbeat: its timer, and its arrival.
 const EVENTS_A_BEAT: f64 = 2.0;
-/// Events of the beginning of a node: it begins, says so, and hears of the instances of others.
+/// Events when a node starts: its start, its hello at the coordinator, and its first instance view.
 const EVENTS_A_NODE: f64 = 3.0;
-/// Events of a step at each node: its arrival, and those of the acknowledgement and of what has become ready.
+/// Events of a step at each node: the arrivals of the step, of its acknowledgement, and of the readiness report.
 const EVENTS_A_STEP: f64 = 3.0;
-/// Events of an instance that becomes ready by a timer: that, and the arrival of the report.
+/// Events of an instance that a timer makes ready: the timer, and the arrival of the readiness report.
 const EVENTS_A_START: f64 = 2.0;
 
 pub(super) fn estimate(checked: &Checked<'_>, loads: &[LoadEstimate]) -> ResourceEstimate {

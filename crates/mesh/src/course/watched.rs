@@ -42,7 +42,7 @@ impl Watched {
         }
     }
 
-    /// Without requests, with slots and instances that are there since then. Requests were counted until `counted`.
+    /// A place without requests. Its slots and instances have been there since `since`; the last count was at `counted`.
     pub(crate) fn of_staff(shape: Shape, (slots, ready): (u64, u32), since: Time, counted: Time) -> Self {
         let gauge = Gauge { counted, slots, ready, staffed: since, queued: counted, ..Gauge::default() };
         Watched { course: Course::new(shape), gauge }

@@ -66,7 +66,7 @@ enum Readiness {
     Ready(u32, u32),
     /// An instance is ready no more: its ordinal.
     Gone(u32),
-    /// What the coordinator knows of the service may be wrong as a whole.
+    /// The coordinator may know other ready instances of the service than there are: it is sent all of them.
     Anew,
 }
 

@@ -1,4 +1,4 @@
-//! What mutants of a node's disk lose in a crash; see [`crate::mutant`].
+//! The part of a node's disk that a crash loses under some mutants; see [`crate::mutant`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

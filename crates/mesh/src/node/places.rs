@@ -36,7 +36,7 @@ struct Place {
     counts: Counts,
 }
 
-/// What is counted at a place.
+/// Counts of one place.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Counts {
     /// There was no request yet, and the numbers of slots and of instances have not changed since they were first there.

@@ -192,7 +192,7 @@ enum State {
     Aligning(Joined, Alignment),
     /// It takes part in the run. `is_over`: it sends its results on this connection, or has sent them.
     Attending { is_over: bool },
-    /// It is done.
+    /// The member has ended.
     Over,
 }
 
@@ -378,7 +378,7 @@ impl MemberMachine {
             Control::Ping(_) => {}
             Control::Pong { sent, count } => out.push(MemberEffect::Compare { sent, count }),
             Control::Peers(peers) => out.push(MemberEffect::Meet(peers)),
-            // A run begins once, however often the hub says so.
+            // The hub repeats this to a process that returns.
             Control::Begin { .. } if membership.has_begun => {}
             Control::Begin { zero, end } => {
                 membership.has_begun = true;

@@ -115,7 +115,7 @@ pub enum HubEvent {
     Reported(Box<ProcessReport>),
     /// The run is to end.
     Stop,
-    /// Time has passed. A driver says so at least every [`TICK`].
+    /// A tick of the driver's timer. The time between two is at most [`TICK`].
     Tick,
 }
 
@@ -186,7 +186,7 @@ pub enum HubEffect {
     Refused(Vec<ActorId>),
     /// Write a line for people.
     Log(Level, String),
-    /// There is no run: the hub was stopped while these actors were missing.
+    /// The hub was stopped before the run could begin: no process hosted these actors.
     Stopped {
         /// Names of the actors.
         missing: Vec<String>,
@@ -251,15 +251,15 @@ struct Process {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It is admitted.
+    /// The hub has admitted the process.
     Joining,
-    /// Its actors are ready to begin, or have begun.
+    /// The actors of the process are ready to begin, or have begun.
     Ready,
-    /// Its connection broke. Its actors are kept for it until another process wants them.
+    /// The connection of the process broke. Its actors are kept for it until another process wants them.
     Lost,
-    /// It was lost and is rejoining: its actors are its own again.
+    /// The process was lost and is rejoining: its actors are its own again.
     Returning,
-    /// Another process has its actors.
+    /// Another process has the actors of this one.
     Replaced,
 }
 
