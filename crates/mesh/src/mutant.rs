@@ -174,7 +174,8 @@ mod switch {
     #[expect(clippy::disallowed_methods, reason = "the variable is for tests, which are not given a mutant otherwise")]
     fn of_process() -> Option<Mutant> {
         let name = std::env::var("MESHSIM_MUTANT").ok()?;
-        Mutant::ALL.into_iter().find(|mutant| mutant.name() == name)
+        let named = Mutant::ALL.into_iter().find(|mutant| mutant.name() == name);
+        Some(named.unwrap_or_else(|| panic!("MESHSIM_MUTANT={name}: there is no such mutant")))
     }
 
     /// Switches back at its end, also after a panic.
