@@ -3,7 +3,7 @@
 use meshsim_actor::ActorId;
 
 use super::Node;
-use super::hosting::InstanceState;
+use super::hosting::{HostedService, InstanceState};
 use super::work::{FrameKey, Role, ScriptFrame, TASKS_MAX, Task, TaskKey, Work, cut_off, number, refuse};
 use crate::actors::MeshCx;
 use crate::impaired::{self, HANGING, Onset};
@@ -60,7 +60,7 @@ impl Node {
                 instance.guard_mut().admit(of, &arrival, now).map_err(Some)
             }
         };
-        let (Some(instance), Ok(())) = (instance, admission) else {
+        let (Some(at), Some(instance), Ok(())) = (found, instance, admission) else {
             if let Err(Some(event)) = admission {
                 hosted.shed(event, place, now);
             }
@@ -83,7 +83,8 @@ impl Node {
         let is_to_wait = instance.active >= slots;
         hosted.places.came(place, is_to_wait, now);
         if !is_to_wait {
-            if let Some((service, ordinal)) = self.begin(task, cx) {
+            let frame = take_slot(task, work, hosted, at, cx);
+            if let Some((service, ordinal)) = self.begin_script(task, frame, cx) {
                 self.begin_waiting(service, ordinal, cx);
             }
         } else {
@@ -108,19 +109,16 @@ impl Node {
 
     /// Gives a task a slot of its instance and begins its script. If the script ends at once, returns the owner of the
     /// slot.
-    pub(super) fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+    fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
-        let task = &mut work.tasks[key];
-        if let Some(path) = &mut task.path {
-            path.hops[0].began = cx.now();
-        }
-        let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
-        hosted.waited(task.arrived, cx.now());
-        hosted.busy_changed(cx.now(), 1);
-        let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
-        hosted.instances[at].active += 1;
-        let frame = work.frames.insert(ScriptFrame::first(key, 0));
-        cx.note(mark::SLOT, number(key), number(frame));
+        let (hosted, at) = hosting.instance_of(&work.tasks[key].request);
+        let frame = take_slot(key, work, hosted, at, cx);
+        self.begin_script(key, frame, cx)
+    }
+
+    /// Begins the script of a task that has a slot. If it ends at once, returns the owner of the slot.
+    fn begin_script(&mut self, key: TaskKey, frame: FrameKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+        let task = &self.work.as_ref()?.tasks[key];
         match impaired::onset(&task.request, task.version, &self.mesh, cx) {
             Onset::Now => return self.run_script(frame, cx),
             Onset::Late(wait) => {
@@ -199,4 +197,18 @@ impl Node {
         hosted.failed(task.place, task.arrived, Failure::Refused, cx.now());
         cut_off(key, task, Failure::Refused, cx);
     }
+}
+
+/// Gives a task a slot of its instance, which is at `at`. Returns the first frame of its script.
+fn take_slot(key: TaskKey, work: &mut Work, hosted: &mut HostedService, at: usize, cx: &mut MeshCx<'_>) -> FrameKey {
+    let task = &mut work.tasks[key];
+    if let Some(path) = &mut task.path {
+        path.hops[0].began = cx.now();
+    }
+    hosted.waited(task.arrived, cx.now());
+    hosted.busy_changed(cx.now(), 1);
+    hosted.instances[at].active += 1;
+    let frame = work.frames.insert(ScriptFrame::first(key, 0));
+    cx.note(mark::SLOT, number(key), number(frame));
+    frame
 }

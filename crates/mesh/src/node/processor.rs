@@ -23,7 +23,7 @@
 //! take a part of its core in the meantime, the processor wakes too early: a wake is a hint, and only the pools decide
 //! which requests are done. Delayed requests share one wake, for the first of them to end.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use meshsim_actor::{Span, Time, Timer};
@@ -79,9 +79,9 @@ struct Pool {
 }
 
 /// A request that computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Running {
-    /// The pool's `attained` when it is done. First, as this is the order of ends; then the order of coming.
+    /// The pool's `attained` when it is done.
     finish: u128,
     ticket: u64,
     runner: Runner,
@@ -90,8 +90,31 @@ struct Running {
     began: Time,
 }
 
+/// The order of ends, then the order of coming. No two have the same ticket.
+impl Ord for Running {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.finish.cmp(&other.finish).then(self.ticket.cmp(&other.ticket))
+    }
+}
+
+impl PartialOrd for Running {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Running {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Running {}
+
 /// What a core works for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Runner {
     /// A script of a request.
     Script(FrameKey),
@@ -100,7 +123,7 @@ pub(super) enum Runner {
 }
 
 /// Owner of a piece of work: the service, and the index of a place of its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) service: ServiceId,
     pub(super) place: u32,
@@ -265,9 +288,12 @@ impl Processor {
 
     /// Sets the rate of the members of each pool.
     fn share_out(&mut self) {
-        let is_within = |pool: &Pool| pool.members.len() as u64 * MILLI <= pool.limit;
-        if self.running * MILLI <= self.cores && self.pools.iter().all(is_within) {
-            self.pools.iter_mut().for_each(|pool| pool.rate = UNIT);
+        let mut has_enough = self.running * MILLI <= self.cores;
+        for pool in &mut self.pools {
+            pool.rate = UNIT;
+            has_enough &= pool.members.len() as u64 * MILLI <= pool.limit;
+        }
+        if has_enough {
             return;
         }
         let (mut cores, mut running) = (self.cores, self.running);

@@ -1,6 +1,6 @@
 //! Scripts of requests: a frame runs until it waits, forks or ends.
 
-use meshsim_actor::Time;
+use meshsim_actor::{Span, Time};
 use slotmap::Key;
 
 use super::Node;
@@ -24,6 +24,8 @@ enum FrameStatus {
     Forked,
     /// Its branch, or the whole script, is done.
     Ended,
+    /// It is at an instruction that few scripts have.
+    Rare,
 }
 
 impl Node {
@@ -49,23 +51,24 @@ impl Node {
             next = match self.run_frame(key, &mut branches, cx) {
                 FrameStatus::Waits | FrameStatus::Forked => branches.pop(),
                 FrameStatus::Ended => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
+                FrameStatus::Rare => self.run_rare(key, &mut branches, cx).or_else(|| branches.pop()),
             };
         }
         freed
     }
 
-    /// Runs one frame until it waits, forks or ends.
+    /// Runs one frame until it waits, forks, ends or comes to a rare instruction.
     fn run_frame(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> FrameStatus {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return FrameStatus::Waits };
+        let frame = &mut work.frames[key];
+        let task = &mut work.tasks[frame.task];
+        if task.failure.is_some() {
+            return FrameStatus::Ended;
+        }
+        let request = &task.request;
+        let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
+        let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
         loop {
-            let frame = &mut work.frames[key];
-            let task = &work.tasks[frame.task];
-            if task.failure.is_some() {
-                return FrameStatus::Ended;
-            }
-            let request = &task.request;
-            let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
-            let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
             let (span, worked) = match endpoint.program.at(frame.pc) {
                 Instruction::Work(dist) => {
                     (impaired::work(dist.sample(&mut draws(frame)), request, task.version, cx), true)
@@ -112,11 +115,11 @@ impl Node {
                         _ if call.detached => continue,
                         None => return FrameStatus::Waits,
                         Some(ended) if ended.failure.is_some() && !call.optional => {
-                            work.tasks[frame.task].failure = ended.failure;
+                            task.failure = ended.failure;
                             return FrameStatus::Ended;
                         }
                         Some(_) => {
-                            work.tasks[frame.task].degraded = true;
+                            task.degraded = true;
                             continue;
                         }
                     }
@@ -144,66 +147,86 @@ impl Node {
                     frame.pc = if is_skipped { *to } else { frame.pc + 1 };
                     continue;
                 }
-                Instruction::Detach { to } => {
-                    let block = frame.pc + 1;
-                    frame.pc = *to;
-                    let of = frame.task;
-                    branches.extend(work.detach(key, of, block, hosting, cx));
-                    continue;
-                }
-                Instruction::LookUp { cache, hit, to } => {
-                    let (step, key) = ((request.endpoint, frame.pc), cache.keys.of(self.mesh.seed, request.id.root));
-                    let (hosted, at) = hosting.instance_of(request);
-                    let kept = hosted.instances[at].kept_mut();
-                    let is_hit = kept.caches.look_up(step, key, cx.now());
-                    if let Some(served) = hosted.measured(task.arrived) {
-                        served.caches.hits += u64::from(is_hit);
-                        served.caches.misses += u64::from(!is_hit);
-                    }
-                    let stores = hosted.places.course(task.place).at(cx.now()).stores();
-                    *(if is_hit { &mut stores.hits } else { &mut stores.misses }) += 1;
-                    if !is_hit {
-                        frame.pc += 1;
-                        continue;
-                    }
-                    let span = hit.sample(&mut draws(frame));
-                    frame.pc = *to - 1;
-                    (span, false)
-                }
-                Instruction::Fill { of } => {
-                    if let Instruction::LookUp { cache, .. } = endpoint.program.at(*of) {
-                        let key = cache.keys.of(self.mesh.seed, request.id.root);
-                        let (hosted, at) = hosting.instance_of(request);
-                        let kept = hosted.instances[at].kept_mut();
-                        kept.caches.fill((request.endpoint, *of), key, cache, cx.now());
-                    }
-                    frame.pc += 1;
-                    continue;
-                }
-                Instruction::Publish { queue, to } => {
-                    let (of, pc) = (frame.task, frame.pc);
-                    frame.pc = *to;
-                    match work.publish(key, (of, pc), *queue, hosting, cx) {
-                        Ok(delivery) => branches.extend(delivery),
-                        Err(failure) => work.tasks[of].failure = Some(failure),
-                    }
-                    continue;
-                }
+                Instruction::Detach { .. }
+                | Instruction::LookUp { .. }
+                | Instruction::Fill { .. }
+                | Instruction::Publish { .. } => return FrameStatus::Rare,
                 Instruction::End => return FrameStatus::Ended,
             };
             frame.pc += 1;
             if span.is_zero() {
                 continue;
             }
-            cx.note(if worked { mark::WORK } else { mark::SLEEP }, number(key), span.nanos());
             if worked {
+                cx.note(mark::WORK, number(key), span.nanos());
                 let limit = self.mesh.service(request.service).cpu_limit;
                 work.processor.begin(key, span, (task.owner(), request.ordinal), limit, cx);
             } else {
-                cx.arm(cx.now() + span, Tick::Frame(key));
+                sleep(key, span, cx);
             }
             return FrameStatus::Waits;
         }
+    }
+
+    /// Runs a rare instruction. Returns the frame if it continues at once.
+    #[inline(never)]
+    fn run_rare(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> Option<FrameKey> {
+        let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
+        let frame = &mut work.frames[key];
+        let (of, pc) = (frame.task, frame.pc);
+        let task = &work.tasks[of];
+        let request = &task.request;
+        let program = &self.mesh.service(request.service).endpoint(task.version, request.endpoint).program;
+        match program.at(pc) {
+            Instruction::Detach { to } => {
+                frame.pc = *to;
+                branches.extend(work.detach(key, of, pc + 1, hosting, cx));
+            }
+            Instruction::LookUp { cache, hit, to } => {
+                let stored = cache.keys.of(self.mesh.seed, request.id.root);
+                let (hosted, at) = hosting.instance_of(request);
+                let kept = hosted.instances[at].kept_mut();
+                let is_hit = kept.caches.look_up((request.endpoint, pc), stored, cx.now());
+                if let Some(served) = hosted.measured(task.arrived) {
+                    served.caches.hits += u64::from(is_hit);
+                    served.caches.misses += u64::from(!is_hit);
+                }
+                let stores = hosted.places.course(task.place).at(cx.now()).stores();
+                *(if is_hit { &mut stores.hits } else { &mut stores.misses }) += 1;
+                frame.pc = if is_hit { *to } else { pc + 1 };
+                if is_hit {
+                    let span = hit.sample(&mut request.draws(self.mesh.seed, Draw::Instruction(pc)));
+                    if !span.is_zero() {
+                        sleep(key, span, cx);
+                        return None;
+                    }
+                }
+            }
+            Instruction::Fill { of } => {
+                if let Instruction::LookUp { cache, .. } = program.at(*of) {
+                    let stored = cache.keys.of(self.mesh.seed, request.id.root);
+                    let (hosted, at) = hosting.instance_of(request);
+                    let kept = hosted.instances[at].kept_mut();
+                    kept.caches.fill((request.endpoint, *of), stored, cache, cx.now());
+                }
+                frame.pc += 1;
+            }
+            Instruction::Publish { queue, to } => {
+                frame.pc = *to;
+                match work.publish(key, (of, pc), *queue, hosting, cx) {
+                    Ok(delivery) => branches.extend(delivery),
+                    Err(failure) => work.tasks[of].failure = Some(failure),
+                }
+            }
+            Instruction::Work(_)
+            | Instruction::SizedWork(_)
+            | Instruction::Sleep(_)
+            | Instruction::Call(_)
+            | Instruction::Fork { .. }
+            | Instruction::Skip { .. }
+            | Instruction::End => unreachable!("`run_frame` runs it"),
+        }
+        Some(key)
     }
 
     /// A call of this frame has ended: a failure that matters ends the script.
@@ -246,4 +269,10 @@ impl Node {
         waiting.pending -= 1;
         (waiting.pending == 0).then_some(parent)
     }
+}
+
+/// A frame continues after this time.
+fn sleep(frame: FrameKey, span: Span, cx: &mut MeshCx<'_>) {
+    cx.note(mark::SLEEP, number(frame), span.nanos());
+    cx.arm(cx.now() + span, Tick::Frame(frame));
 }

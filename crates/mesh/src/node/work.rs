@@ -322,14 +322,15 @@ impl Node {
     /// Ends a script: the caller gets its reply. Returns the owner of the free slot, if something waits for it.
     pub(super) fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
-        let task = work.remove(key)?;
-        if task.path.is_some() {
+        let task = work.tasks.get_mut(key)?;
+        let mut path = task.path.take();
+        if path.is_some() {
             work.late.forget(key);
         }
-        let (request, now) = (task.request, cx.now());
+        let (request, now) = (&task.request, cx.now());
         let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
         let draw_error = || request.draws(self.mesh.seed, Draw::Error).chance(endpoint.errors);
-        let is_impaired = || impaired::fails(&request, task.version, &self.mesh, cx);
+        let is_impaired = || impaired::fails(request, task.version, &self.mesh, cx);
         let failure = task.failure.or_else(|| (draw_error() || is_impaired()).then_some(Failure::Error));
 
         let hosted = hosting.get(request.service).expect("the service of a task is hosted");
@@ -346,14 +347,15 @@ impl Node {
             let key = mix(self.mesh.seed ^ mix(place ^ u64::from(request.service.0) << 16));
             guard.ended(of, task.arrived, key, now);
         }
-        let is_awaited = instance.awaits_slot();
-        let mut path = task.path;
+        let freed = instance.awaits_slot().then_some((request.service, request.ordinal));
         if let Some(path) = &mut path {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
         }
         cx.note(mark::ANSWERED, number(key), 0);
-        answer(task.caller, &request, failure, task.degraded, endpoint.response_bytes, path, cx);
-        is_awaited.then_some((request.service, request.ordinal))
+        answer(task.caller, request, failure, task.degraded, endpoint.response_bytes, path, cx);
+        work.cancellable.ended(task.caller, request, key);
+        work.tasks.discard(key);
+        freed
     }
 }
 
