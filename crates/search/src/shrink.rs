@@ -39,6 +39,10 @@ pub struct Progress {
 /// Leaves out of an experiment what it does not need to break a rule that it breaks. `None` if it breaks none.
 /// `goes_on` is asked before each run; if it returns false, the result is the smallest so far.
 pub fn shrink(experiment: &Experiment, mut goes_on: impl FnMut(Progress) -> bool) -> Option<Shrunk> {
+    shrink_by(experiment, &mut goes_on)
+}
+
+fn shrink_by(experiment: &Experiment, goes_on: &mut dyn FnMut(Progress) -> bool) -> Option<Shrunk> {
     let rules = broken(experiment);
     if rules.is_empty() {
         return None;
@@ -79,7 +83,16 @@ pub fn shrink(experiment: &Experiment, mut goes_on: impl FnMut(Progress) -> bool
         }
     }
     shrunk.parts = kept.len();
-    shrunk.ends_early(&wanted);
+    if shrunk.ends_early(&wanted) && shrunk.is_minimal {
+        // What mattered only later can go now.
+        let runs = shrunk.runs;
+        let again = shrink_by(&shrunk.experiment, &mut |progress| {
+            goes_on(Progress { runs: runs + progress.runs, parts: progress.parts })
+        });
+        if let Some(again) = again {
+            shrunk = Shrunk { parts_before: shrunk.parts_before, runs: runs + again.runs, ..again };
+        }
+    }
     Some(shrunk)
 }
 
@@ -100,17 +113,17 @@ impl Shrunk {
         is_wanted
     }
 
-    /// Lets the run end soon after the rule is broken, if it is broken then.
-    fn ends_early(&mut self, wanted: &BTreeSet<&str>) {
+    /// Lets the run end soon after the rule is broken, if it is broken then. True if it ends earlier.
+    fn ends_early(&mut self, wanted: &BTreeSet<&str>) -> bool {
         let breaches = self.rules.iter().flat_map(|it| &it.breaches).map(|breach| breach.at_s);
         let first = breaches.fold(f64::INFINITY, f64::min);
         let secs = first.ceil() + 1.0;
         if !(0.0 < first && secs < self.experiment.duration.secs()) {
-            return;
+            return false;
         }
         let duration = Override::parse(&format!("duration={secs}s")).expect("it has a key");
         self.runs += 1;
         let bundle = self.experiment.bundle();
-        self.takes(&bundle, &[duration], wanted);
+        self.takes(&bundle, &[duration], wanted)
     }
 }
