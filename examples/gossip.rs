@@ -33,6 +33,9 @@ struct Tell;
 impl Actor for Person {
     type Msg = Rumour;
     type Tick = Tell;
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Rumour, Tell>, cx: &mut Cx<'_, Rumour, Tell>) {
         let is_news = match event {

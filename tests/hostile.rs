@@ -531,7 +531,7 @@ impl Alone {
                 {
                     self.sent.push(envelope);
                 }
-                Effect::Send(_) | Effect::Disarm(_) | Effect::Note(_) => {}
+                Effect::Send(_) | Effect::Disarm(_) | Effect::Persist(_) | Effect::Note(_) => {}
             }
         }
         let old = self.sent.len().saturating_sub(16);

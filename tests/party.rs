@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Span, Time};
+use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Reboot, Span, Time};
 use meshsim_fault::Network;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::message::Answer;
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::node::Node;
-use meshsim_mesh::{MeshActor, Msg, Tick};
+use meshsim_mesh::{MeshActor, MeshDisk, Msg, Tick};
 use meshsim_run::add_actors;
 use meshsim_sim::Sim;
 
@@ -31,6 +31,11 @@ pub struct Outside {
 impl Actor for Party {
     type Msg = Msg;
     type Tick = Tick;
+    type Disk = MeshDisk;
+
+    fn disk(&self) -> MeshDisk {
+        if let Party::Mesh(actor) = self { actor.disk() } else { MeshDisk::None }
+    }
 
     fn on(&mut self, event: Event<Msg, Tick>, cx: &mut Cx<'_, Msg, Tick>) {
         let outside = match self {
@@ -52,9 +57,9 @@ impl Actor for Party {
         }
     }
 
-    fn reboot(&mut self, wiped: bool) {
+    fn reboot(&mut self, found: Reboot<MeshDisk>) {
         if let Party::Mesh(actor) = self {
-            actor.reboot(wiped);
+            actor.reboot(found);
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use meshsim_actor::{
-    Actor, ActorId, Cell, Dist, Event, Impairment, ImpairmentKind, MachineAction, Rng, Side, Span, Subject, Time,
+    Actor, ActorId, Cell, Dist, Event, Impairment, ImpairmentKind, MachineAction, Reboot, Rng, Side, Span, Subject,
+    Time,
 };
 use meshsim_fault::Service as FaultService;
-use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, Partition, Pause, Slow, Wipe};
+use meshsim_fault::{ActorSet, Crash, Cut, Disk, Fault, FaultKind, Partition, Pause, Slow, Wipe};
 use meshsim_mesh::actors::{MeshActor, MeshCx};
-use meshsim_mesh::{Msg, Tick};
+use meshsim_mesh::{MeshDisk, Msg, Tick};
 use meshsim_tests::{Testbed, troubled};
 use meshsim_trace::replay::{Difference, ReplayReport};
 use meshsim_trace::{Entry, Header, Reader, Record, Replay, Writer};
@@ -46,9 +47,12 @@ fn expect_the_same(lab: Testbed) {
     let expected = ReplayReport {
         records: records.len() as u64,
         actors: lab.mesh.actor_count() as u64,
-        inputs: of(|entry| matches!(entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_))),
+        inputs: of(|entry| {
+            matches!(entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Durable(_))
+        }),
         effects: of(|entry| {
-            matches!(entry, Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. })
+            let is_noted = matches!(entry, Entry::Note { .. });
+            is_noted || matches!(entry, Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Persist(_))
         }),
         ..ReplayReport::default()
     };
@@ -90,6 +94,15 @@ fn a_run_with_all_machine_faults_replays_completely() {
         .fault(fault(5, 7, Pause { actors: some(&[4]) }))
         .fault(fault(3, 12, Slow { actors: some(&[2]), factor: 0.3 }))
         .fault(fault(9, 11, Partition { cut: Cut::Islands(vec![some(&[0, 1, 5]), some(&[2, 3, 4])]), hold: true }));
+    expect_the_same(lab);
+}
+
+#[test]
+fn a_run_with_slow_disks_and_crashes_replays_completely() {
+    let lab = troubled(7)
+        .fault(fault(1, 12, Disk { actors: some(&[0, 1, 2, 3, 4]), sync: Span::from_millis(300) }))
+        .fault(fault(8, 9, Disk { actors: some(&[3]), sync: Span::MAX }))
+        .fault(fault(7, 8, Crash { actors: some(&[0, 3]) }));
     expect_the_same(lab);
 }
 
@@ -151,6 +164,11 @@ enum Slip {
 impl Actor for Mutant {
     type Msg = Msg;
     type Tick = Tick;
+    type Disk = MeshDisk;
+
+    fn disk(&self) -> MeshDisk {
+        self.actor.disk()
+    }
 
     fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         self.events += 1;
@@ -175,8 +193,8 @@ impl Actor for Mutant {
         self.actor.on(event, cx);
     }
 
-    fn reboot(&mut self, wiped: bool) {
-        self.actor.reboot(wiped);
+    fn reboot(&mut self, found: Reboot<MeshDisk>) {
+        self.actor.reboot(found);
     }
 }
 

@@ -105,6 +105,9 @@ impl Source {
 impl Actor for Player {
     type Msg = Workload;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Workload, ()>, cx: &mut Cx<'_, Workload, ()>) {
         match (self, event) {
@@ -150,6 +153,7 @@ fn run_spec(tally: &Rc<Tally>) -> RunSpec<Player> {
         findings: Arc::new(|_, _| Vec::new()),
         news: None,
         trace_sink: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
+        disk: None,
         outside: None,
         leave: None,
         refused: None,
@@ -174,6 +178,7 @@ pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
             news: Box::new(drop),
+            journal: None,
         };
         let hub = Hub::open(options, run_spec(&tally))?;
         announce(hub.address().port());
@@ -202,6 +207,7 @@ pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
                 listener: TcpListener::bind(ANY).await?,
                 patience: Duration::from_secs(2),
                 leaving: None,
+                journal: None,
             };
             let tally = tally.clone();
             members.spawn_local(async move { join(options, |_| Ok(run_spec(&tally))).await });

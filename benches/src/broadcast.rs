@@ -51,6 +51,9 @@ impl Message for Msg {
 impl Actor for Member {
     type Msg = Msg;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     #[inline]
     fn on(&mut self, event: Event<Msg, ()>, cx: &mut Cx<'_, Msg, ()>) {

@@ -17,6 +17,9 @@ pub struct Sleeper {
 impl Actor for Sleeper {
     type Msg = Ball;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, _: Event<Ball, ()>, cx: &mut Cx<'_, Ball, ()>) {
         self.beats += 1;

@@ -49,6 +49,9 @@ fn arm(cx: &mut Cx<'_, Request, ()>, mean: Span) {
 impl Actor for Station {
     type Msg = Request;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     #[inline]
     fn on(&mut self, event: Event<Request, ()>, cx: &mut Cx<'_, Request, ()>) {

@@ -31,6 +31,9 @@ impl Message for Ball {
 impl Actor for Player {
     type Msg = Ball;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     #[inline]
     fn on(&mut self, event: Event<Ball, ()>, cx: &mut Cx<'_, Ball, ()>) {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Cx, EntryRef, Envelope, Span, Time, Timer};
+use crate::{ActorId, Cx, EntryRef, Envelope, Reboot, Span, Time, Timer};
 
 /// Messages that actors send to each other.
 pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
@@ -23,6 +23,12 @@ pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
     fn heap_bytes(&self) -> usize {
         0
     }
+
+    /// True if the message tells others of [durable state](Actor::disk) of its sender. It leaves when that is on the disk,
+    /// if the disk takes time: see [`MachineAction::Disk`](crate::MachineAction::Disk).
+    fn reveals(&self) -> bool {
+        false
+    }
 }
 
 /// A state machine that reacts to events.
@@ -35,6 +41,8 @@ pub trait Actor: Sized {
     type Msg: Message;
     /// Value that it attaches to a timer and gets back when the timer fires.
     type Tick: Copy + Debug + Serialize + DeserializeOwned;
+    /// Its durable state: what a crash of its machine keeps. `()` if it has none.
+    type Disk: Clone + Debug + PartialEq + Serialize + DeserializeOwned;
 
     /// Reacts to one event.
     ///
@@ -43,10 +51,13 @@ pub trait Actor: Sized {
     /// the actor disarms it.
     fn on(&mut self, event: Event<Self::Msg, Self::Tick>, cx: &mut Cx<'_, Self::Msg, Self::Tick>);
 
-    /// Restarts the actor after its machine went down: drops the state in memory and, if `wiped`, the state on disk
-    /// too. All timers are gone. [`Event::Start`] follows.
-    fn reboot(&mut self, wiped: bool) {
-        let _ = wiped;
+    /// Its durable state as it is now.
+    fn disk(&self) -> Self::Disk;
+
+    /// Restarts the actor after its machine went down: drops the state in memory, and takes the durable state that was
+    /// found. All timers are gone. [`Event::Start`] follows.
+    fn reboot(&mut self, found: Reboot<Self::Disk>) {
+        let _ = found;
     }
 }
 
@@ -91,6 +102,9 @@ pub enum Effect<M, T> {
         /// Value that the event carries.
         tick: T,
     },
+    /// Sync the actor's [durable state](crate::Cell::durable_state) up to this position, and say so with [`Input::Durable`](crate::Input::Durable). One
+    /// is under way at a time.
+    Persist(u64),
     /// Do not fire this timer. A host may ignore this effect: [`Cell`](crate::Cell) drops timers that are disarmed.
     Disarm(Timer),
     /// Write this note into the trace.
@@ -105,6 +119,7 @@ impl<M, T: Copy> Effect<M, T> {
             Effect::Send(envelope) => EntryRef::Send(envelope),
             Effect::Arm { timer, at, tick } => EntryRef::Arm { timer: *timer, at: *at, tick: *tick },
             Effect::Work { timer, span, tick } => EntryRef::Arm { timer: *timer, at: now + *span, tick: *tick },
+            Effect::Persist(position) => EntryRef::Persist(*position),
             Effect::Disarm(timer) => EntryRef::Disarm(*timer),
             Effect::Note(note) => EntryRef::Note(*note),
         }

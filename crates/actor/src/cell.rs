@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Machine;
+use crate::disk::{Disk, Reboot};
+use crate::machine::{Condition, Machine};
 use crate::pace::Pace;
 use crate::{
     Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, Impairment, MachineAction, Note, Recorder, Rng, Span,
@@ -24,7 +25,7 @@ pub struct Cell<A: Actor> {
     sent: u64,
     timers: Timers<A::Tick>,
     /// `None`: no machine fault has acted on it yet. The machine is up, and has worked all the time.
-    pub(crate) machine: Option<Box<Machine<A::Msg>>>,
+    pub(crate) machine: Option<Box<Machine<A>>>,
     id: ActorId,
     incarnation: u32,
 }
@@ -38,6 +39,8 @@ pub enum Input<M> {
     Deliver(Envelope<M>),
     /// A timer that is due.
     Fire(Timer),
+    /// The sync of this position, which an [`Effect::Persist`] began, has ended.
+    Durable(u64),
 }
 
 /// Handle of an armed timer.
@@ -70,8 +73,8 @@ impl<A: Actor> Cell<A> {
 
     /// Runs the actor on one input. Appends its effects to `out`; the host must carry them out in order.
     ///
-    /// Returns false if the actor did not run: the timer is disarmed, belongs to an earlier incarnation, or belongs to
-    /// work that is not done yet because the pace of the machine has changed.
+    /// Returns false if nothing happened: the timer is disarmed, belongs to an earlier incarnation, or belongs to work that
+    /// is not done yet because the pace of the machine has changed; or the sync is one of an earlier incarnation.
     #[inline]
     pub fn step(
         &mut self,
@@ -95,13 +98,14 @@ impl<A: Actor> Cell<A> {
                 trace.record(now, self.id, EntryRef::Fire(timer, tick));
                 Event::Timer(tick)
             }
+            Input::Durable(position) => return self.synced(now, position, out, trace),
         };
         let first = out.len();
         let mut cx = Cx {
             now,
             id: self.id,
             incarnation: self.incarnation,
-            machine: self.machine.as_deref(),
+            condition: self.machine.as_deref().map(|machine| &machine.condition),
             rng: &mut self.rng,
             is_noted: trace.is_on(),
             sent: &mut self.sent,
@@ -109,6 +113,32 @@ impl<A: Actor> Cell<A> {
             out,
         };
         self.actor.on(event, &mut cx);
+        if let Some(disk) = self.machine.as_mut().and_then(|machine| machine.disk.as_mut()) {
+            disk.gate(&self.actor, out, first, &mut self.sent);
+        }
+        for effect in &out[first..] {
+            trace.record(now, self.id, effect.entry(now));
+        }
+        true
+    }
+
+    /// The sync of a position has ended: sends what waited for it.
+    #[cold]
+    fn synced(
+        &mut self,
+        now: Time,
+        position: u64,
+        out: &mut Effects<A::Msg, A::Tick>,
+        trace: &mut impl Recorder<A::Msg, A::Tick>,
+    ) -> bool {
+        let Some(machine) = &mut self.machine else { return false };
+        let Some(disk) = &mut machine.disk else { return false };
+        let first = out.len();
+        if !disk.synced(position, self.id, &mut self.sent, out) {
+            return false;
+        }
+        machine.disk.take_if(|disk| disk.is_done());
+        trace.record(now, self.id, EntryRef::Durable(position));
         for effect in &out[first..] {
             trace.record(now, self.id, effect.entry(now));
         }
@@ -118,9 +148,57 @@ impl<A: Actor> Cell<A> {
     /// Restarts the actor after its machine went down. The actor drops the state in memory (all state, if `wiped`) and
     /// its timers; its next incarnation begins with [`Input::Start`].
     pub fn reboot(&mut self, wiped: bool) {
-        self.actor.reboot(wiped);
+        let mut disk = self.machine.as_mut().and_then(|machine| machine.disk.as_mut());
+        let found = match &mut disk {
+            _ if wiped => Reboot::Wiped,
+            None => Reboot::Kept,
+            Some(disk) => Reboot::Found(disk.crash(&mut self.rng)),
+        };
+        self.actor.reboot(found);
+        if let Some(disk) = disk.filter(|_| wiped) {
+            disk.wipe(self.actor.disk());
+        }
         self.timers.clear();
         self.incarnation += 1;
+    }
+
+    /// Gives the actor durable state that it had in an earlier incarnation, in another process. The machine has not begun
+    /// yet.
+    pub fn restore(&mut self, disk: A::Disk) {
+        self.actor.reboot(Reboot::Found(disk));
+    }
+
+    /// Changes the duration of a sync of the machine's disk. [`switch`](Self::switch) ends the one under way.
+    fn set_disk(&mut self, sync: Option<Span>) {
+        if sync.is_some() && self.disk().is_none() {
+            let image = self.actor.disk();
+            self.machine_mut().disk = Some(Disk::new(image));
+        }
+        if let Some(machine) = &mut self.machine {
+            machine.disk.iter_mut().for_each(|disk| disk.sync = sync);
+            machine.disk.take_if(|disk| disk.is_done());
+        }
+    }
+
+    pub(crate) fn disk(&self) -> Option<&Disk<A>> {
+        self.machine.as_ref()?.disk.as_ref()
+    }
+
+    /// Duration of a sync of the machine's disk that begins now; `None`: it is full, and no sync ends until
+    /// [`switch`](Cell::switch) says so.
+    pub fn sync_span(&self) -> Option<Span> {
+        let span = self.disk().and_then(|disk| disk.sync).unwrap_or(Span::ZERO);
+        Some(span).filter(|span| *span < Span::MAX)
+    }
+
+    /// True while messages of the actor wait for its disk.
+    pub fn is_syncing(&self) -> bool {
+        self.disk().is_some_and(|disk| disk.syncing().is_some())
+    }
+
+    /// The durable state that a sync up to `position` writes.
+    pub fn durable_state(&self, position: u64) -> Option<&A::Disk> {
+        self.disk()?.image(position)
     }
 
     /// Changes the pace of the machine: slower, faster, paused or resumed. Returns the new end times of the work in
@@ -128,10 +206,16 @@ impl<A: Actor> Cell<A> {
     /// now too early runs nothing, and one that is too late finds the timer gone. The result is empty if the pace
     /// stays, or while the machine is paused.
     ///
-    /// An impairment of the machine begins or ends likewise, and wakes nothing.
+    /// An impairment of the machine begins or ends likewise, and its disk becomes slower or faster; both wake nothing.
     pub fn set_pace(&mut self, now: Time, power: &MachineAction) -> Vec<(Time, Timer)> {
         match power {
-            MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart => return Vec::new(),
+            MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart | MachineAction::Restored => {
+                return Vec::new();
+            }
+            MachineAction::Disk(sync) => {
+                self.set_disk(*sync);
+                return Vec::new();
+            }
             MachineAction::Impair(_) | MachineAction::Recover(_) => {
                 self.machine_mut().impair(power);
                 return Vec::new();
@@ -139,7 +223,7 @@ impl<A: Actor> Cell<A> {
             MachineAction::Pause | MachineAction::Resume | MachineAction::Speed(_) => {}
         }
         let machine = self.machine.get_or_insert_with(|| Box::new(Machine::running()));
-        let pace = machine.pace.get_or_insert_with(|| Pace::normal(now));
+        let pace = machine.condition.pace.get_or_insert_with(|| Pace::normal(now));
         if !pace.change(now, power) {
             return Vec::new();
         }
@@ -151,8 +235,7 @@ impl<A: Actor> Cell<A> {
     /// machine is not paused.
     pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
         let machine = self.machine_mut();
-        machine.pace = former.pace().cloned();
-        machine.impaired = former.machine.as_ref().map_or_else(Vec::new, |former| former.impaired.clone());
+        machine.condition = former.machine.as_ref().map_or_else(Condition::default, |it| it.condition.clone());
         self.set_pace(now, &MachineAction::Resume);
     }
 
@@ -176,10 +259,10 @@ impl<A: Actor> Cell<A> {
 
     #[inline]
     fn pace(&self) -> Option<&Pace> {
-        self.machine.as_ref()?.pace.as_ref()
+        self.machine.as_ref()?.condition.pace.as_ref()
     }
 
-    pub(crate) fn machine_mut(&mut self) -> &mut Machine<A::Msg> {
+    pub(crate) fn machine_mut(&mut self) -> &mut Machine<A> {
         self.machine.get_or_insert_with(|| Box::new(Machine::running()))
     }
 
@@ -221,7 +304,7 @@ pub struct Cx<'a, M, T> {
     now: Time,
     id: ActorId,
     incarnation: u32,
-    machine: Option<&'a Machine<M>>,
+    condition: Option<&'a Condition>,
     rng: &'a mut Rng,
     is_noted: bool,
     sent: &'a mut u64,
@@ -251,7 +334,7 @@ impl<'a, M, T: Copy> Cx<'a, M, T> {
     /// while the machine is paused. Only differences have a meaning: a later incarnation may begin with another value.
     #[inline]
     pub fn worked(&self) -> Span {
-        match self.machine.and_then(|machine| machine.pace.as_ref()) {
+        match self.condition.and_then(|condition| condition.pace.as_ref()) {
             None => self.now.since(Time::ZERO),
             Some(pace) => pace.worked(self.now),
         }
@@ -260,7 +343,7 @@ impl<'a, M, T: Copy> Cx<'a, M, T> {
     /// Impairments of the actor's machine that hold now, in the order in which they began.
     #[inline]
     pub fn impairments(&self) -> &'a [Arc<Impairment>] {
-        self.machine.map_or(&[], |machine| &machine.impaired)
+        self.condition.map_or(&[], |condition| &condition.impaired)
     }
 
     /// Random stream of this actor.
@@ -466,6 +549,9 @@ mod tests {
     impl Actor for Alarm {
         type Msg = Beep;
         type Tick = u8;
+        type Disk = ();
+        fn disk(&self) {}
+
         fn on(&mut self, event: Event<Beep, u8>, cx: &mut Cx<'_, Beep, u8>) {
             match event {
                 Event::Start => self.timers = vec![cx.arm(Time::ZERO, 1), cx.arm(cx.now() + Span::from_secs(1), 2)],
@@ -493,6 +579,9 @@ mod tests {
         impl Actor for Small {
             type Msg = Beep;
             type Tick = u8;
+            type Disk = ();
+            fn disk(&self) {}
+
             fn on(&mut self, _: Event<Beep, u8>, _: &mut Cx<'_, Beep, u8>) {
                 (self.0, self.1) = (self.1, self.0);
             }

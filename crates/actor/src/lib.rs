@@ -13,6 +13,7 @@
 mod actor;
 mod cell;
 mod counts;
+mod disk;
 mod dist;
 mod id;
 mod impairment;
@@ -26,6 +27,7 @@ mod time;
 pub use actor::{Actor, Effect, Effects, Event, Message, Note};
 pub use cell::{Cell, Cx, Input, Timer};
 pub use counts::Counts;
+pub use disk::Reboot;
 pub use dist::{Dist, DistError};
 pub use id::{ActorId, Envelope, MessageId};
 pub use impairment::{Impairment, ImpairmentKind, Side, Subject};

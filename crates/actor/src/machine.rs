@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Disk;
 use crate::pace::Pace;
 use crate::{
-    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Message, Recorder,
-    Time, Timer,
+    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Recorder, Time, Timer,
 };
 
 /// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.
@@ -33,17 +33,25 @@ pub struct Ledger {
 /// A machine that is not simply up. Most cells have none: a cell whose machine was never held up pays only for a
 /// pointer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Machine<M> {
+pub(crate) struct Machine<A: Actor> {
+    pub(crate) condition: Condition,
+    has_begun: bool,
+    is_down: bool,
+    /// In the order of arrival. Empty while the machine is down, and while it accepts every input.
+    waiting: VecDeque<Input<A::Msg>>,
+    /// Bytes of the messages among them.
+    waiting_bytes: usize,
+    /// `None`: what an actor writes is on the disk at once.
+    pub(crate) disk: Option<Disk<A>>,
+}
+
+/// The part of a machine that its actor can see.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Condition {
     /// `None`: its pace has never changed.
     pub(crate) pace: Option<Pace>,
     /// The impairments in force, in the order in which they began.
     pub(crate) impaired: Vec<Arc<Impairment>>,
-    has_begun: bool,
-    is_down: bool,
-    /// In the order of arrival. Empty while the machine is down, and while it accepts every input.
-    waiting: VecDeque<Input<M>>,
-    /// Bytes of the messages among them.
-    waiting_bytes: usize,
 }
 
 /// The result of a [`Cell::switch`]. The host first arms the timers, then delivers the inputs.
@@ -51,15 +59,21 @@ pub(crate) struct Machine<M> {
 pub struct Switched<M> {
     /// The times at which the work in progress will be done. The host arms them in addition to the earlier ones.
     pub timers: Vec<(Time, Timer)>,
-    /// The inputs to [take](Cell::take) now: the start of a life, and the inputs that waited.
+    /// The inputs to [take](Cell::take) now: the start of a life, the inputs that waited, and the end of a sync.
     pub inputs: Vec<Input<M>>,
 }
 
-impl<M> Machine<M> {
+impl<A: Actor> Machine<A> {
     /// A machine that is up and has begun.
     pub(crate) fn running() -> Self {
-        let impaired = Vec::new();
-        Machine { pace: None, impaired, has_begun: true, is_down: false, waiting: VecDeque::new(), waiting_bytes: 0 }
+        Machine {
+            condition: Condition::default(),
+            has_begun: true,
+            is_down: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            disk: None,
+        }
     }
 
     fn takes_in(&self) -> bool {
@@ -67,16 +81,17 @@ impl<M> Machine<M> {
     }
 
     fn is_paused(&self) -> bool {
-        self.pace.as_ref().is_some_and(Pace::is_paused)
+        self.condition.pace.as_ref().is_some_and(Pace::is_paused)
     }
 
     /// Begins or ends an impairment.
     pub(crate) fn impair(&mut self, power: &MachineAction) {
         match power {
-            MachineAction::Impair(it) => self.impaired.push(it.clone()),
+            MachineAction::Impair(it) => self.condition.impaired.push(it.clone()),
             MachineAction::Recover(key) => {
-                if let Some(at) = self.impaired.iter().position(|it| it.key == *key) {
-                    self.impaired.remove(at);
+                let impaired = &mut self.condition.impaired;
+                if let Some(at) = impaired.iter().position(|it| it.key == *key) {
+                    impaired.remove(at);
                 }
             }
             _ => {}
@@ -84,23 +99,21 @@ impl<M> Machine<M> {
     }
 
     /// Begins an incarnation and returns its first inputs.
-    fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<M>> {
+    fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<A::Msg>> {
         self.has_begun = true;
         [Input::Start].into_iter().chain(self.take_waiting(ledger)).collect()
     }
 
-    fn take_waiting(&mut self, ledger: &mut Ledger) -> VecDeque<Input<M>> {
+    fn take_waiting(&mut self, ledger: &mut Ledger) -> VecDeque<Input<A::Msg>> {
         ledger.waiting_bytes -= mem::take(&mut self.waiting_bytes);
         mem::take(&mut self.waiting)
     }
-}
 
-impl<M: Message> Machine<M> {
     /// Queues an input until the machine resumes; returns the input if the queue is full.
-    fn keep(&mut self, input: Input<M>, ledger: &mut Ledger) -> Result<(), Input<M>> {
+    fn keep(&mut self, input: Input<A::Msg>, ledger: &mut Ledger) -> Result<(), Input<A::Msg>> {
         let bytes = match &input {
             Input::Deliver(envelope) => envelope.memory_bytes(),
-            Input::Start | Input::Fire(_) => 0,
+            Input::Start | Input::Fire(_) | Input::Durable(_) => 0,
         };
         let all = ledger.waiting_bytes.saturating_add(bytes);
         if self.waiting.len() >= WAITING_MAX || all > WAITING_BYTES_MAX {
@@ -169,8 +182,8 @@ impl<A: Actor> Cell<A> {
                 trace.record(now, envelope.from, EntryRef::Fate(envelope.id(), Fate::Lost(cause)));
             }
             Err((Input::Fire(_), _)) => ledger.counts.dropped += 1,
-            // The restart begins the incarnation.
-            Err((Input::Start, _)) => {}
+            // The restart begins the incarnation, with what the disk had.
+            Err((Input::Start | Input::Durable(_), _)) => {}
         }
     }
 
@@ -224,7 +237,9 @@ impl<A: Actor> Cell<A> {
             | MachineAction::Pause
             | MachineAction::Speed(_)
             | MachineAction::Impair(_)
-            | MachineAction::Recover(_) => Vec::new(),
+            | MachineAction::Recover(_)
+            | MachineAction::Restored => Vec::new(),
+            MachineAction::Disk(_) => self.disk().and_then(Disk::syncing).map(Input::Durable).into_iter().collect(),
         };
         Switched { timers, inputs }
     }

@@ -39,7 +39,9 @@ impl Pace {
             | MachineAction::Wipe
             | MachineAction::Restart
             | MachineAction::Impair(_)
-            | MachineAction::Recover(_) => return false,
+            | MachineAction::Recover(_)
+            | MachineAction::Restored
+            | MachineAction::Disk(_) => return false,
         };
         if (speed, is_paused) == (self.speed, self.is_paused) {
             return false;

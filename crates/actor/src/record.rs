@@ -8,8 +8,8 @@ use crate::{ActorId, Envelope, Impairment, MessageId, Note, Span, Time, Timer};
 
 /// Receives the trace entries of a run as they happen.
 ///
-/// The host calls it, never an actor. An [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause
-/// of all later entries up to the next such entry, of any actor.
+/// The host calls it, never an actor. An [`EntryRef::Start`], [`EntryRef::Deliver`], [`EntryRef::Fire`] or
+/// [`EntryRef::Durable`] is the cause of all later entries up to the next such entry, of any actor.
 pub trait Recorder<M, T> {
     /// Records an entry of `actor` at the time `at`.
     fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>);
@@ -86,6 +86,10 @@ pub enum EntryRef<'a, M, T> {
     Disarm(Timer),
     /// The actor wrote a note.
     Note(Note),
+    /// A sync of the actor's durable state up to this position began.
+    Persist(u64),
+    /// The actor's durable state is on its disk up to this position.
+    Durable(u64),
     /// The network decided the fate of a message that `actor` sent; recorded unless it is simply delivered.
     Fate(MessageId, Fate),
     /// A machine action on the machine of `actor`.
@@ -165,4 +169,9 @@ pub enum MachineAction {
     Impair(Arc<Impairment>),
     /// The impairment with this key ends.
     Recover(u64),
+    /// The actor begins with the durable state of an earlier incarnation in another process, from a journal.
+    Restored,
+    /// A sync of the machine's disk takes this long; [`Span::MAX`]: the disk is full, and no sync ends. What is not synced
+    /// is lost by a crash. `None`: what an actor writes is on the disk at once, as at the start of a run.
+    Disk(Option<Span>),
 }

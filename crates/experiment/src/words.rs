@@ -18,6 +18,8 @@ pub fn fault_in_words(kind: &FaultKind, mesh: &Mesh) -> String {
         FaultKind::Wipe(it) => format!("{} down and wiped", set(&it.actors)),
         FaultKind::Pause(it) => format!("{} paused", set(&it.actors)),
         FaultKind::Slow(it) => format!("{} at {} of its speed", set(&it.actors), it.factor),
+        FaultKind::Disk(it) if it.is_full() => format!("disk of {} full", set(&it.actors)),
+        FaultKind::Disk(it) => format!("disk of {} takes {} for a sync", set(&it.actors), it.sync),
         FaultKind::Partition(it) => match &it.cut {
             Cut::Islands(islands) => {
                 let some: Vec<String> = islands.iter().take(NAMES_MAX).map(set).collect();
@@ -147,6 +149,8 @@ mod tests {
             ("wipe: a-1", "a-1 down and wiped"),
             ("pause: [a-0, b-0]", "a-0, b-0 paused"),
             ("slow: b-0, factor: 0.5", "zone b at 0.5 of its speed"),
+            ("disk: b-0, sync: 20ms", "disk of zone b takes 20ms for a sync"),
+            ("disk: b-0, full: true", "disk of zone b full"),
             ("partition: [[a-0], [a-1, b-0]]", "a-0 | a-1, b-0 apart"),
             ("one_way: { from: zone a, to: b-0 }", "zone a -> zone b cut"),
             ("link: { from: zone a, to: zone b, both: true }, drop: 8%", "zone a - zone b drops 8 %"),

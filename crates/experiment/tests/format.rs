@@ -34,7 +34,7 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
     assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (7, 28, 28));
     // A link fault or one of a service is one for each of its effects: five and one, and one, two and six.
-    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (20, 20));
+    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (22, 22));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
     assert_eq!(it.slos[5].window, Some((Time::from_nanos(10_000_000_000), Time::from_nanos(20_000_000_000))));
     let part = |slo: usize| it.slos[slo].window.map(|(from, to)| (from.secs(), to.secs()));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActorId, Disturbance, Fault, MachineAction, Time};
+use crate::{ActorId, Disturbance, Fault, MachineAction, Span, Time};
 
 /// Machine actions in order of time; ends come before starts of the same time.
 ///
 /// Faults on the same machine may overlap. The machine is down (or paused) while at least one fault has it so, and its
-/// speed is the product of all. So every fault can be reverted without knowledge of the others.
+/// speed is the product of all; the times of its disk add up. So every fault can be reverted without knowledge of the others.
 ///
 /// An `absent` machine is down from before the start of the run, and its first start ends this like the end of a crash.
 /// A fault on an absent machine does nothing to it, but delays its first start until the fault ends.
@@ -64,6 +64,8 @@ struct Machine {
     down: u32,
     paused: u32,
     slowed: Vec<(usize, f64)>,
+    /// Durations of a sync of its disk.
+    disks: Vec<(usize, Span)>,
 }
 
 impl Machine {
@@ -100,10 +102,21 @@ impl Machine {
                 }
                 Some(MachineAction::Speed(self.slowed.iter().map(|(_, factor)| factor).product()))
             }
+            MachineAction::Disk(sync) => {
+                if begins {
+                    self.disks.push((index, sync.unwrap_or(Span::ZERO)));
+                } else {
+                    self.disks.retain(|(other, _)| *other != index);
+                }
+                let sync = self.disks.iter().map(|(_, sync)| *sync).reduce(|a, b| a + b);
+                Some(MachineAction::Disk(sync))
+            }
             // Each impairment has a key of its own, so its start and its end need no count.
             MachineAction::Impair(it) if !begins => Some(MachineAction::Recover(it.key)),
             MachineAction::Impair(_) => Some(power.clone()),
-            MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) => None,
+            MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) | MachineAction::Restored => {
+                None
+            }
         }
     }
 }

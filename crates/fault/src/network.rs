@@ -251,9 +251,9 @@ impl Network {
     /// The machine actions on an actor before `now` that still hold: at most one of each kind, and all impairments. A
     /// host needs them if it takes over the actor in the middle of a run, or hears late of a fault. Absence is not
     /// among them. A speed that is normal again is among them: a trace of the actor's earlier incarnation, in another
-    /// process, may end while the speed was not normal.
+    /// process, may end while the speed was not normal. So is a disk that takes no time again.
     pub fn standing(&self, actor: ActorId, now: Time) -> Vec<MachineAction> {
-        let (mut down, mut paused, mut speed, mut impaired) = (None, None, None, Vec::new());
+        let (mut down, mut paused, mut speed, mut disk, mut impaired) = (None, None, None, None, Vec::new());
         for (at, of, power) in self.machine_actions() {
             match power {
                 _ if at >= now || of != actor => {}
@@ -262,6 +262,8 @@ impl Network {
                 MachineAction::Pause => paused = Some(power),
                 MachineAction::Resume => paused = None,
                 MachineAction::Speed(_) => speed = Some(power),
+                MachineAction::Disk(_) => disk = Some(power),
+                MachineAction::Restored => {}
                 MachineAction::Impair(_) => impaired.push(power),
                 MachineAction::Recover(key) => {
                     let is_it = |begun: &MachineAction| matches!(begun, MachineAction::Impair(it) if it.key == key);
@@ -271,7 +273,7 @@ impl Network {
                 }
             }
         }
-        [down, paused, speed].into_iter().flatten().chain(impaired).collect()
+        [down, paused, speed, disk].into_iter().flatten().chain(impaired).collect()
     }
 
     #[inline]

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Actor, ActorId, Cx, Event};
+use meshsim_actor::{Actor, ActorId, Cx, Event, Reboot};
 use serde::{Deserialize, Serialize};
 
 use crate::autoscale::Autoscaler;
 use crate::client::Client;
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, CoordinatorDisk};
 use crate::gateway::Gateway;
 use crate::message::{Msg, Tick};
 use crate::model::{COORDINATOR, Mesh};
-use crate::node::Node;
+use crate::node::{Node, NodeDisk};
 
 /// One of the five kinds of actor.
 ///
@@ -28,6 +28,17 @@ pub enum MeshActor {
     Autoscaler(Box<Autoscaler>),
     /// Sends requests for external clients.
     Gateway(Box<Gateway>),
+}
+
+/// Durable state of an actor of a mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MeshDisk {
+    /// That of the coordinator.
+    Coordinator(CoordinatorDisk),
+    /// That of a node.
+    Node(NodeDisk),
+    /// The actor has none: a client, an autoscaler or the gateway.
+    None,
 }
 
 /// The context in which an actor of a mesh reacts.
@@ -105,6 +116,15 @@ impl MeshActor {
 impl Actor for MeshActor {
     type Msg = Msg;
     type Tick = Tick;
+    type Disk = MeshDisk;
+
+    fn disk(&self) -> MeshDisk {
+        match self {
+            MeshActor::Coordinator(coordinator) => MeshDisk::Coordinator(coordinator.disk()),
+            MeshActor::Node(node) => MeshDisk::Node(node.disk()),
+            MeshActor::Client(_) | MeshActor::Autoscaler(_) | MeshActor::Gateway(_) => MeshDisk::None,
+        }
+    }
 
     #[inline]
     fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
@@ -117,10 +137,19 @@ impl Actor for MeshActor {
         }
     }
 
-    fn reboot(&mut self, wiped: bool) {
+    /// The disk of an actor of another kind counts as wiped.
+    fn reboot(&mut self, found: Reboot<MeshDisk>) {
         match self {
-            MeshActor::Coordinator(coordinator) => coordinator.reboot(wiped),
-            MeshActor::Node(node) => node.reboot(wiped),
+            MeshActor::Coordinator(coordinator) => coordinator.reboot(match found {
+                Reboot::Kept => Reboot::Kept,
+                Reboot::Found(MeshDisk::Coordinator(disk)) => Reboot::Found(disk),
+                Reboot::Found(_) | Reboot::Wiped => Reboot::Wiped,
+            }),
+            MeshActor::Node(node) => node.reboot(match found {
+                Reboot::Kept => Reboot::Kept,
+                Reboot::Found(MeshDisk::Node(disk)) => Reboot::Found(disk),
+                Reboot::Found(_) | Reboot::Wiped => Reboot::Wiped,
+            }),
             MeshActor::Client(client) => client.reboot(),
             MeshActor::Autoscaler(autoscaler) => autoscaler.reboot(),
             MeshActor::Gateway(gateway) => gateway.reboot(),

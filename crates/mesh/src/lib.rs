@@ -50,7 +50,7 @@ pub mod sparse;
 pub mod station;
 pub mod view;
 
-pub use actors::MeshActor;
+pub use actors::{MeshActor, MeshDisk};
 pub use message::{Msg, Tick};
 pub use model::Mesh;
 pub use request_id::RequestId;

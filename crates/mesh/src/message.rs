@@ -10,6 +10,7 @@ use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::measure::{Failure, OperationKind};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
+use crate::mutant::Mutant;
 use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
@@ -615,6 +616,44 @@ impl Message for Msg {
 
     fn heap_bytes(&self) -> usize {
         crate::memory::heap_bytes(self)
+    }
+
+    /// What the coordinator has decided, and what a node has applied. Signs of life, requests and measurements do not wait
+    /// for disks.
+    fn reveals(&self) -> bool {
+        match self {
+            Msg::Steps(_) => !Mutant::SentBeforeSynced.is_on(),
+            Msg::Ack(_) | Msg::Hello(_) => !Mutant::AcknowledgedBeforeSynced.is_on(),
+            Msg::Snapshot(_)
+            | Msg::InstanceView(_)
+            | Msg::Operated(_)
+            | Msg::Released
+            | Msg::Scale(_)
+            | Msg::Need { .. }
+            | Msg::Refuse { .. }
+            | Msg::Report(_)
+            | Msg::Leaving { .. }
+            | Msg::Left { .. } => true,
+            Msg::Request(_)
+            | Msg::Reply(_)
+            | Msg::Heartbeat(_)
+            | Msg::ReportFrom { .. }
+            | Msg::ExternalRequest(_)
+            | Msg::ExternalReply(_)
+            | Msg::Operate(_)
+            | Msg::Leave { .. }
+            | Msg::Shun { .. }
+            | Msg::Loads(_)
+            | Msg::Cancel(_)
+            | Msg::AskSample { .. }
+            | Msg::Sample(_)
+            | Msg::AskScale { .. }
+            | Msg::AskFigures { .. }
+            | Msg::Figures(_)
+            | Msg::AskDemand { .. }
+            | Msg::Demand(_)
+            | Msg::Held { .. } => false,
+        }
     }
 }
 

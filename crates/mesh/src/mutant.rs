@@ -9,6 +9,8 @@
 pub enum Mutant {
     /// R1: a coordinator that crashes loses its last step if no node has acknowledged it, though it was sent.
     SentBeforeLogged,
+    /// R1: steps are sent before they are synced.
+    SentBeforeSynced,
     /// R2: a coordinator that restarts keeps its term.
     TermNotRaised,
     /// R2: a coordinator resends steps of its former life in the term in which they were decided.
@@ -29,6 +31,8 @@ pub enum Mutant {
     AcknowledgedEarly,
     /// R6: a crash soon after a step loses it, though it was acknowledged.
     AcknowledgedBeforeStored,
+    /// R6: steps are acknowledged before they are synced.
+    AcknowledgedBeforeSynced,
     /// R6: an acknowledgement of a node's former life counts for its present one.
     FormerLifeAcknowledges,
     /// R6: an acknowledgement counts for one step alone.
@@ -87,8 +91,9 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 40] = [
         Mutant::SentBeforeLogged,
+        Mutant::SentBeforeSynced,
         Mutant::TermNotRaised,
         Mutant::ResentInOldTerm,
         Mutant::NumberWithoutEffect,
@@ -99,6 +104,7 @@ impl Mutant {
         Mutant::GapApplied,
         Mutant::AcknowledgedEarly,
         Mutant::AcknowledgedBeforeStored,
+        Mutant::AcknowledgedBeforeSynced,
         Mutant::FormerLifeAcknowledges,
         Mutant::NotCumulative,
         Mutant::GivesUp,

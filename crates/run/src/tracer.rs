@@ -193,8 +193,10 @@ impl<W: Write> Tracer<W> {
                 return false;
             }
             match seen {
-                Seen::Start(_) | Seen::Deliver(..) | Seen::Fire(_) => _ = self.inputs.remove(&actor),
-                Seen::Send(..) | Seen::Arm(..) | Seen::Disarm(_) | Seen::Note(..) => self.put_input(actor),
+                Seen::Start(_) | Seen::Deliver(..) | Seen::Fire(_) | Seen::Durable => _ = self.inputs.remove(&actor),
+                Seen::Send(..) | Seen::Arm(..) | Seen::Disarm(_) | Seen::Note(..) | Seen::Persist => {
+                    self.put_input(actor);
+                }
                 Seen::Fate(..) | Seen::MachineAction => {}
             }
             self.kept.take(actor, seen);
@@ -261,6 +263,8 @@ impl<W: Write> Recorder<Msg, Tick> for Tracer<W> {
             EntryRef::Note(note) => Seen::Note(note.what, note.subject, note.value),
             EntryRef::Fate(id, fate) => Seen::Fate(*id, *fate),
             EntryRef::Power(_) => Seen::MachineAction,
+            EntryRef::Persist(_) => Seen::Persist,
+            EntryRef::Durable(_) => Seen::Durable,
         };
         let known = self.owners.take(actor, seen);
         if self.phase == Phase::Ends {
@@ -288,6 +292,8 @@ fn kind(seen: Seen<'_>) -> &'static str {
         Seen::Fate(_, Fate::Duplicate(..)) => "duplicate",
         Seen::Fate(_, Fate::Hold(_)) => "hold",
         Seen::MachineAction => "power",
+        Seen::Persist => "persist",
+        Seen::Durable => "durable",
     }
 }
 

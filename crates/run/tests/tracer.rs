@@ -191,8 +191,10 @@ fn effects_that_are_kept_follow_what_their_actor_took_in() {
     let mut inputs = BTreeMap::new();
     for record in records(&kept("3%").0) {
         match record.entry {
-            Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) => _ = inputs.insert(record.actor, record.at),
-            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } => {
+            Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Durable(_) => {
+                inputs.insert(record.actor, record.at);
+            }
+            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } | Entry::Persist(_) => {
                 assert_eq!(inputs.get(&record.actor), Some(&record.at), "{record:?}");
             }
             Entry::Fate(..) | Entry::Power(_) => {}

@@ -1,11 +1,11 @@
 //! Rare events: what must have happened somewhere in a campaign, for it to mean anything that no rule was broken.
 //!
-//! The list is that of the delivery contract, without what cannot happen yet: there is one coordinator, disks lose
-//! nothing that is not wiped, clocks agree in virtual time, and a node leaves in live runs only.
+//! The list is that of the delivery contract, without what cannot happen yet: there is one coordinator, clocks agree in
+//! virtual time, and a node leaves in live runs only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use meshsim_actor::{ActorId, EntryRef, Fate, LossReason, MachineAction, MessageId, Time};
+use meshsim_actor::{ActorId, EntryRef, Fate, LossReason, MachineAction, MessageId, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_fault::{Cut, Fault, FaultKind};
 use meshsim_mesh::measure::{OperationHistory, OperationKind, OperationOutcome};
@@ -42,6 +42,10 @@ events! {
     AckLost: "an acknowledgement is lost";
     CrashBeforeEffect: "a node is down when a step arrives";
     CrashBeforeAck: "a node goes down before its acknowledgement arrives";
+    CrashInSync: "a machine goes down during a sync of its disk";
+    LossOfUnsynced: "a node restarts without a step that it had applied";
+    DuplicateInSync: "a step arrives again during a sync of it";
+    DiskFull: "a disk is full";
     CatchUp: "a wiped node catches up";
     Snapshot: "a node is sent a snapshot";
     CrashAfterAppend: "the coordinator goes down with a step that no node has";
@@ -81,12 +85,16 @@ pub struct RareWatch {
     /// Resends in a row that reach the cap.
     resends_to_cap: u32,
     node_count: usize,
+    /// Actors whose disks are synced.
+    syncing: BTreeSet<ActorId>,
     /// Messages that a fault has touched: lost, doubled, held, or sent while it delays messages.
     touched: u64,
 }
 
 #[derive(Default)]
 struct Node {
+    /// The last step that it has applied.
+    applied: u64,
     /// The last step that it has acknowledged.
     acked: u64,
     /// The same, in its incarnations before.
@@ -118,6 +126,7 @@ impl RareWatch {
             // The first sending is no resend.
             resends_to_cap: doublings as u32 + 1,
             node_count: experiment.mesh.nodes.len(),
+            syncing: BTreeSet::new(),
             touched: 0,
         }
     }
@@ -142,8 +151,11 @@ impl RareWatch {
             EntryRef::Note(note) => match note.what {
                 "dead" => self.saw(Rare::Dead),
                 mark::TURNED_AWAY => self.saw(Rare::QueueFull),
+                "apply" | "snapshot" => self.nodes.entry(actor).or_default().applied = note.value,
                 _ => {}
             },
+            EntryRef::Persist(_) => _ = self.syncing.insert(actor),
+            EntryRef::Durable(_) => _ = self.syncing.remove(&actor),
             EntryRef::Fire(..) | EntryRef::Arm { .. } | EntryRef::Disarm(_) => {}
         }
     }
@@ -169,6 +181,12 @@ impl RareWatch {
             Msg::Snapshot(_) => self.saw(Rare::Snapshot),
             Msg::Need { .. } => self.saw(Rare::Gap),
             Msg::Refuse { .. } => self.saw(Rare::Refused),
+            Msg::Hello(ack) => {
+                let applied = &mut self.nodes.entry(id.from).or_default().applied;
+                if std::mem::replace(applied, ack.applied) > ack.applied {
+                    self.saw(Rare::LossOfUnsynced);
+                }
+            }
             Msg::Ack(ack) => {
                 self.acks.insert(id, ack.applied);
                 let node = self.nodes.entry(id.from).or_default();
@@ -191,11 +209,15 @@ impl RareWatch {
                 let is_old = first.decision.epoch < node.epoch;
                 node.epoch = node.epoch.max(first.decision.epoch);
                 let (n, acked, before) = (first.decision.n, node.acked, node.acked_before);
+                let is_applied = n <= node.applied;
                 if is_old {
                     self.saw(Rare::OldEpoch);
                 }
                 if n <= acked {
                     self.saw(Rare::DuplicateAfterApply);
+                }
+                if is_applied && self.syncing.contains(&actor) {
+                    self.saw(Rare::DuplicateInSync);
                 }
                 if n <= before {
                     self.saw(Rare::DuplicateAfterRestart);
@@ -283,8 +305,14 @@ impl RareWatch {
 
     fn switched(&mut self, actor: ActorId, action: &MachineAction) {
         self.touched += 1;
+        if *action == MachineAction::Disk(Some(Span::MAX)) {
+            self.saw(Rare::DiskFull);
+        }
         if !matches!(action, MachineAction::Crash | MachineAction::Wipe) {
             return;
+        }
+        if self.syncing.remove(&actor) {
+            self.saw(Rare::CrashInSync);
         }
         if actor == COORDINATOR {
             let begun = || self.nodes.values().filter(|node| node.has_begun);
@@ -308,7 +336,7 @@ impl RareWatch {
         match action {
             MachineAction::Wipe => {
                 node.acked_before_wipe = node.acked.max(node.acked_before_wipe);
-                (node.acked, node.acked_before, node.epoch) = (0, 0, 0);
+                (node.applied, node.acked, node.acked_before, node.epoch) = (0, 0, 0, 0);
             }
             _ => node.acked_before = node.acked,
         }

@@ -44,6 +44,8 @@ pub(crate) enum Due {
     /// A message that the network held.
     Release(ActorId, u32),
     Fire(ActorId, Timer),
+    /// The end of a sync.
+    Durable(ActorId, u64),
 }
 
 /// Plan of the machine actions.
@@ -248,6 +250,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 black_box(in_flight.get(*place).map(|envelope| envelope.seq));
                 true
             }
+            Due::Durable(..) => true,
         });
         next.unwrap_or(Time::NEVER)
     }
@@ -279,6 +282,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                     self.arrive(to, place);
                 }
                 Some(Due::Fire(actor, timer)) => self.take_in(actor, Input::Fire(timer)),
+                Some(Due::Durable(actor, position)) => self.take_in(actor, Input::Durable(position)),
                 None => {}
             }
         }
@@ -316,6 +320,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                     let done = cells[actor.index()].work_done(now, span);
                     if done < Time::NEVER {
                         post.queue.push(done, Due::Fire(actor, timer));
+                    }
+                }
+                Effect::Persist(position) => {
+                    if let Some(sync) = cells[actor.index()].sync_span() {
+                        post.queue.push(now + sync, Due::Durable(actor, position));
                     }
                 }
                 // The cell drops disarmed timers, and so does the queue; notes are for the trace.

@@ -1,5 +1,6 @@
 use meshsim_actor::{
-    Actor, ActorId, Cx, Dist, EntryRef, Event, Fate, LossReason, MachineAction, Message, Recorder, Span, Time, Timer,
+    Actor, ActorId, Cx, Dist, EntryRef, Event, Fate, LossReason, MachineAction, Message, Reboot, Recorder, Span, Time,
+    Timer,
 };
 use meshsim_fault::{
     ActorSet, Crash, Cut, Drop, Duplicate, Fault, FaultKind, Link, Loss, Network, NetworkSpec, Partition, Pause,
@@ -39,6 +40,11 @@ enum Tick {
 impl Actor for Talker {
     type Msg = Word;
     type Tick = Tick;
+    type Disk = u64;
+
+    fn disk(&self) -> u64 {
+        self.disk
+    }
 
     fn on(&mut self, event: Event<Word, Tick>, cx: &mut Cx<'_, Word, Tick>) {
         self.log.push((cx.now(), format!("{event:?}")));
@@ -64,8 +70,13 @@ impl Actor for Talker {
         }
     }
 
-    fn reboot(&mut self, wiped: bool) {
-        let (others, disk) = (self.others, if wiped { 0 } else { self.disk });
+    fn reboot(&mut self, found: Reboot<u64>) {
+        let disk = match found {
+            Reboot::Kept => self.disk,
+            Reboot::Found(disk) => disk,
+            Reboot::Wiped => 0,
+        };
+        let others = self.others;
         *self = Talker { others, disk, log: std::mem::take(&mut self.log), ..Talker::default() };
     }
 }
@@ -293,6 +304,9 @@ struct Worker {
 impl Actor for Worker {
     type Msg = Word;
     type Tick = (bool, u64);
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Word, (bool, u64)>, cx: &mut Cx<'_, Word, (bool, u64)>) {
         match event {

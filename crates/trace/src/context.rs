@@ -176,6 +176,14 @@ impl Open {
         self.life(actor).lamport += 1;
     }
 
+    pub(crate) fn persist(&mut self, actor: ActorId) {
+        self.life(actor).lamport += 1;
+    }
+
+    pub(crate) fn durable(&mut self, actor: ActorId, record: u64) {
+        self.life(actor).take_in(record);
+    }
+
     /// Returns the receiver of the message.
     pub(crate) fn fate(&mut self, id: MessageId, fate: Fate) -> Option<ActorId> {
         let (sent, _) = self.lives.get_mut(id.from)?.sent.get_mut(id.seq)?;

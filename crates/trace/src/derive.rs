@@ -27,6 +27,8 @@ struct ReplayedActor<T, A> {
     lamport: u64,
     /// The cause of the actor's effects: the record of its last input.
     input: Option<u64>,
+    /// The beginning of the sync under way.
+    sync: Option<u64>,
     /// The timers which may still fire.
     armed: BySlot<Timer, Armed<T>>,
     /// Its messages in flight, by its count.
@@ -46,7 +48,8 @@ pub struct Armed<T> {
 
 impl<T, A> Default for ReplayedActor<T, A> {
     fn default() -> Self {
-        ReplayedActor { incarnation: 0, lamport: 0, input: None, armed: BySlot::default(), sent: Rising::default() }
+        let (armed, sent) = (BySlot::default(), Rising::default());
+        ReplayedActor { incarnation: 0, lamport: 0, input: None, sync: None, armed, sent }
     }
 }
 
@@ -96,8 +99,8 @@ pub struct Derived<T, A = ()> {
     /// Lamport clock of the actor after the record. Actions of the network or the machine are not events of the actor:
     /// they have the clock of the message, or the current clock of the actor.
     pub lamport: u64,
-    /// Record of the cause: the sending of a delivered message, the arming of a timer that fires, the input that an
-    /// effect follows from.
+    /// Record of the cause: the sending of a delivered message, the arming of a timer that fires, the beginning of a sync
+    /// that ends (unless the reading began during it), the input that an effect follows from.
     pub cause: Option<u64>,
     /// The message of the record, and its sending if that is in the trace.
     pub message: Option<(MessageId, Option<Sent<A>>)>,
@@ -199,6 +202,14 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                 derived.tick = life.armed.remove(*timer).map(|armed| armed.tick);
             }
             Entry::Note { .. } => life.lamport += 1,
+            Entry::Persist(_) => {
+                life.lamport += 1;
+                life.sync = Some(record.seq);
+            }
+            Entry::Durable(_) => {
+                derived.cause = life.sync.take();
+                life.take_in(record.seq);
+            }
             Entry::Fate(id, _) => {
                 derived.incarnation = life.incarnation;
                 derived.lamport = sent.map_or(life.lamport, |sent| sent.lamport);

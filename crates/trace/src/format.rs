@@ -40,11 +40,15 @@ pub enum RecordKind {
     Fate = 8,
     /// [`EntryRef::Power`](meshsim_actor::EntryRef::Power)
     MachineAction = 9,
+    /// [`EntryRef::Persist`](meshsim_actor::EntryRef::Persist)
+    Persist = 10,
+    /// [`EntryRef::Durable`](meshsim_actor::EntryRef::Durable)
+    Durable = 11,
 }
 
 impl RecordKind {
     /// All kinds, by their numbers.
-    pub const ALL: [RecordKind; 9] = [
+    pub const ALL: [RecordKind; 11] = [
         RecordKind::Start,
         RecordKind::Deliver,
         RecordKind::Fire,
@@ -54,6 +58,8 @@ impl RecordKind {
         RecordKind::Note,
         RecordKind::Fate,
         RecordKind::MachineAction,
+        RecordKind::Persist,
+        RecordKind::Durable,
     ];
 
     /// The kind in a tag.

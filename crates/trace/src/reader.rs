@@ -102,6 +102,10 @@ pub enum Entry<M, T> {
         /// A number that belongs to the change.
         value: u64,
     },
+    /// A sync of the actor's durable state up to this position began.
+    Persist(u64),
+    /// The actor's durable state is on its disk up to this position.
+    Durable(u64),
     /// The network decided the fate of a message.
     Fate(MessageId, Fate),
     /// A machine action on the actor's machine.
@@ -118,6 +122,8 @@ impl<M: Clone, T> From<EntryRef<'_, M, T>> for Entry<M, T> {
             EntryRef::Arm { timer, at, tick } => Entry::Arm { timer, at, tick },
             EntryRef::Disarm(timer) => Entry::Disarm(timer),
             EntryRef::Note(Note { what, subject, value }) => Entry::Note { what: what.into(), subject, value },
+            EntryRef::Persist(position) => Entry::Persist(position),
+            EntryRef::Durable(position) => Entry::Durable(position),
             EntryRef::Fate(id, fate) => Entry::Fate(id, fate),
             EntryRef::Power(power) => Entry::Power(power.clone()),
         }
@@ -214,6 +220,8 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
             }
             RecordKind::Fate => Entry::Fate(from.message_id()?, from.blob()?),
             RecordKind::MachineAction => Entry::Power(from.blob()?),
+            RecordKind::Persist => Entry::Persist(from.number()?),
+            RecordKind::Durable => Entry::Durable(from.number()?),
         };
         let seq = self.next;
         (self.next, self.left, self.last) = (seq + 1, self.left - 1, Some(self.at));

@@ -117,6 +117,8 @@ struct ReplayedActor<A: Actor> {
     held: VecDeque<Record<A::Msg, A::Tick>>,
     /// True if it cannot be replayed further.
     stopped: bool,
+    /// True if its next incarnation begins with durable state that is not in the trace.
+    is_restored: bool,
     /// Its inputs in the trace.
     inputs: u64,
     /// Its inputs that were replayed.
@@ -188,9 +190,11 @@ where
                 self.meet(*id, *fate);
                 return Ok(());
             }
-            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } => {}
+            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } | Entry::Persist(_) => {}
             // Not at the sending: the network's fate, which gives the number of copies, comes after it.
-            Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Power(_) => self.wake(record.actor)?,
+            Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Durable(_) | Entry::Power(_) => {
+                self.wake(record.actor)?;
+            }
         }
         if self.life(record.actor).is_some_and(|life| !life.held.is_empty()) {
             // Another actor may wait for this message.
@@ -328,7 +332,7 @@ where
                 life.end_step(record.seq, born && *of_processes, report)?;
                 if born {
                     let cell = fresh(record.actor, *incarnation);
-                    life.stopped = cell.is_none();
+                    life.stopped = cell.is_none() || mem::take(&mut life.is_restored);
                     if let Some(mut cell) = cell {
                         // The machine's clock continues across incarnations; and a machine that accepts an input is not
                         // paused.
@@ -354,18 +358,26 @@ where
                 life.end_step(record.seq, false, report)?;
                 Input::Fire(*timer)
             }
+            Entry::Durable(position) => {
+                life.end_step(record.seq, false, report)?;
+                Input::Durable(*position)
+            }
             Entry::Power(power @ (MachineAction::Crash | MachineAction::Wipe)) => {
                 life.end_step(record.seq, *of_processes, report)?;
                 life.cell.reboot(*power == MachineAction::Wipe);
                 return Ok(Followed::Done);
             }
-            // The only effect on the actor is that its work takes longer.
+            Entry::Power(MachineAction::Restored) => {
+                life.is_restored = true;
+                return Ok(Followed::Done);
+            }
+            // The only effect on the actor is that its work, or the syncing of its disk, takes longer.
             Entry::Power(power) => {
                 life.cell.set_pace(record.at, power);
                 return Ok(Followed::Done);
             }
             Entry::Fate(..) => return Ok(Followed::Done),
-            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } => {
+            Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } | Entry::Persist(_) => {
                 if !life.stopped {
                     life.compare(record, room)?;
                     report.effects += 1;
@@ -402,6 +414,7 @@ impl<A: Actor> ReplayedActor<A> {
             said: 0,
             held: VecDeque::new(),
             stopped: false,
+            is_restored: false,
             inputs: 0,
             compared: 0,
         }
@@ -476,6 +489,7 @@ fn same<M: Serialize, T: Serialize>(did: &EntryRef<'_, M, T>, said: &Entry<M, T>
             timer == said_timer && at == said_at && same_bytes(tick, said_tick, room)
         }
         (EntryRef::Disarm(did), Entry::Disarm(said)) => did == said,
+        (EntryRef::Persist(did), Entry::Persist(said)) => did == said,
         (EntryRef::Note(did), Entry::Note { what, subject, value }) => {
             cut(did.what) == &**what && did.subject == *subject && did.value == *value
         }
@@ -501,6 +515,7 @@ impl<M: Message, T: Debug> Difference<M, T> {
         let did = match self.said {
             Some(Entry::Fire(_)) => "no such timer is armed".into(),
             Some(Entry::Deliver(_)) => "no such message is in flight to it".into(),
+            Some(Entry::Durable(_)) => "no such sync is under way".into(),
             _ => text(&self.did),
         };
         let said = text(&self.said);
@@ -520,6 +535,7 @@ impl<M: Message, T: Debug> Difference<M, T> {
             Entry::Fire(timer) | Entry::Disarm(timer) => format!("{kind}  {timer:?}"),
             Entry::Note { what, subject, value } => format!("{kind}  {what} {subject} {value}"),
             Entry::Deliver(id) => format!("{kind}  {}", id_text(header, *id)),
+            Entry::Persist(position) | Entry::Durable(position) => format!("{kind}  {position}"),
             Entry::Start { .. } | Entry::Fate(..) | Entry::Power(_) => kind.into(),
         }
     }

@@ -348,6 +348,8 @@ impl<W: Write> Writer<W> {
             Entry::Note { what, subject, value } => self.note(at, actor, what, *subject, *value),
             Entry::Fate(id, fate) => self.fate(at, actor, *id, *fate),
             Entry::Power(power) => self.power(at, actor, power),
+            Entry::Persist(position) => self.persist(at, actor, *position),
+            Entry::Durable(position) => self.durable(at, actor, *position),
         }
     }
 
@@ -387,6 +389,18 @@ impl<W: Write> Writer<W> {
         self.begin_rare(RecordKind::MachineAction, false);
         self.begin(at, actor, RecordKind::MachineAction, |_| {});
         self.blob(power);
+        self.end();
+    }
+
+    fn persist(&mut self, at: Time, actor: ActorId, position: u64) {
+        self.begin(at, actor, RecordKind::Persist, |frame| frame.number(position));
+        self.open.persist(actor);
+        self.end();
+    }
+
+    fn durable(&mut self, at: Time, actor: ActorId, position: u64) {
+        self.begin(at, actor, RecordKind::Durable, |frame| frame.number(position));
+        self.open.durable(actor, self.records);
         self.end();
     }
 
@@ -439,6 +453,8 @@ impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
             EntryRef::Note(note) => self.note(at, actor, note.what, note.subject, note.value),
             EntryRef::Fate(id, fate) => self.fate(at, actor, id, fate),
             EntryRef::Power(power) => self.power(at, actor, power),
+            EntryRef::Persist(position) => self.persist(at, actor, position),
+            EntryRef::Durable(position) => self.durable(at, actor, position),
         }
     }
 }

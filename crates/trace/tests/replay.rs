@@ -5,7 +5,7 @@ use std::mem;
 
 use meshsim_actor::{
     Actor, ActorId, Cell, Cx, Effect, Effects, EntryRef, Envelope, Event, Fate, Input, LossReason, MachineAction,
-    Message, MessageId, Recorder, Rng, Span, Time, Timer,
+    Message, MessageId, Reboot, Recorder, Rng, Span, Time, Timer,
 };
 use meshsim_trace::replay::{Difference, ReplayReport, Stopped};
 use meshsim_trace::{Entry, Header, Record, Replay};
@@ -42,6 +42,11 @@ const REMINDER: u8 = 2;
 impl Actor for Gossip {
     type Msg = Talk;
     type Tick = u8;
+    type Disk = u64;
+
+    fn disk(&self) -> u64 {
+        self.told
+    }
 
     fn on(&mut self, event: Event<Talk, u8>, cx: &mut Cx<'_, Talk, u8>) {
         match event {
@@ -74,10 +79,12 @@ impl Actor for Gossip {
         }
     }
 
-    fn reboot(&mut self, wiped: bool) {
+    fn reboot(&mut self, found: Reboot<u64>) {
         self.reminder = None;
-        if wiped {
-            self.told = 0;
+        match found {
+            Reboot::Kept => {}
+            Reboot::Found(told) => self.told = told,
+            Reboot::Wiped => self.told = 0,
         }
     }
 }
@@ -151,6 +158,7 @@ impl Host {
                         let done = self.cells[actor.index()].work_done(now, span);
                         self.queue(done, actor, Input::Fire(timer));
                     }
+                    Effect::Persist(position) => self.queue(now, actor, Input::Durable(position)),
                     Effect::Disarm(_) | Effect::Note(_) => {}
                 }
             }

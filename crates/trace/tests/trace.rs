@@ -35,6 +35,9 @@ struct Echo {
 impl Actor for Echo {
     type Msg = Talk;
     type Tick = u8;
+    type Disk = ();
+    fn disk(&self) {}
+
     fn on(&mut self, event: Event<Talk, u8>, cx: &mut Cx<'_, Talk, u8>) {
         if let Event::Message { from, msg } = event {
             cx.note("apply", 3, 7);

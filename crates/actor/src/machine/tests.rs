@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{ActorId, Cx, Effect, Envelope, Event, Rng, Span};
+use crate::{ActorId, Cx, Effect, Envelope, Event, Message, Reboot, Rng, Span};
 
 const SELF: ActorId = ActorId(0);
 const OTHER: ActorId = ActorId(1);
@@ -33,6 +33,9 @@ struct Witness {
 impl Actor for Witness {
     type Msg = Load;
     type Tick = u8;
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Load, u8>, cx: &mut Cx<'_, Load, u8>) {
         match event {
@@ -45,8 +48,8 @@ impl Actor for Witness {
         }
     }
 
-    fn reboot(&mut self, wiped: bool) {
-        self.lives.push(wiped);
+    fn reboot(&mut self, found: Reboot<()>) {
+        self.lives.push(found == Reboot::Wiped);
     }
 }
 
@@ -222,6 +225,9 @@ struct Works;
 impl Actor for Works {
     type Msg = Load;
     type Tick = u8;
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Load, u8>, cx: &mut Cx<'_, Load, u8>) {
         if matches!(event, Event::Start) {

@@ -5,7 +5,7 @@
 //!      12       9    0.000500  node-1       deliver  request shop.get from users
 //! ```
 
-use meshsim_actor::{Fate, MachineAction};
+use meshsim_actor::{Fate, MachineAction, Span};
 use meshsim_experiment::printable;
 use meshsim_report::table::{Paint, Style};
 use meshsim_report::wrap::shortened;
@@ -107,9 +107,21 @@ pub(crate) fn what(item: &Item, names: &Names) -> String {
         Entry::Disarm(_) => ("timer_clear", tick()),
         Entry::Note { what, subject, value } => (&**what, names.note(what, *subject, *value)),
         Entry::Power(MachineAction::Speed(speed)) => ("speed", format!("works at {speed} of its speed")),
+        Entry::Power(MachineAction::Disk(sync)) => ("disk", disk(*sync)),
         Entry::Power(_) => (kind(&record.entry), String::new()),
+        Entry::Persist(position) => ("persist", format!("state {position}")),
+        Entry::Durable(position) => ("durable", format!("up to state {position}")),
     };
     format!("{word:8} {rest}")
+}
+
+/// The time that a disk takes, in words.
+fn disk(sync: Option<Span>) -> String {
+    match sync {
+        None => "takes no time".into(),
+        Some(Span::MAX) => "is full".into(),
+        Some(sync) => format!("takes {sync} for a sync"),
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,10 @@ pub(crate) fn told(base: &Path, other: &Path, screen: &Screen) -> Result<String,
             [None, None] => return Ok(format!("{} are the same in both\n", plural(same, "record"))),
             [Some(a), Some(b)] if is_same(&a.record, &b.record) => {
                 same += 1;
-                if matches!(a.record.entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_)) {
+                if matches!(
+                    a.record.entry,
+                    Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Durable(_)
+                ) {
                     let last = taken.entry(a.record.actor).or_default();
                     last.push_back(a);
                     if last.len() > BEFORE {

@@ -222,6 +222,18 @@ impl Faults<'_> {
                 let actors = self.machines(&it.slow);
                 (it.at, it.length, vec![fault::Slow { actors, factor: it.factor.0 }.into()])
             }
+            schema::Fault::DiskFault(it) => {
+                let sync = match (&it.sync, it.full) {
+                    (Some(sync), false) => sync.value,
+                    (None, true) => Span::MAX,
+                    (sync, _) => {
+                        let what = if sync.is_some() { "a full disk has no `sync`" } else { "the disk takes no time" };
+                        self.reporter.report(place, what).help("write either `sync: 20ms` or `full: true`");
+                        Span::ZERO
+                    }
+                };
+                (it.at, it.length, vec![fault::Disk { actors: self.machines(&it.disk), sync }.into()])
+            }
             schema::Fault::Partition(it) => {
                 let mut islands: Vec<ActorSet> = it.partition.value.iter().map(|island| self.places(island)).collect();
                 match islands.len() {

@@ -17,6 +17,7 @@ by_key! {
         "wipe" => Wipe,
         "pause" => Pause,
         "slow" => Slow,
+        "disk" => DiskFault,
         "partition" => Partition,
         "one_way" => OneWay,
         "link" => Link,
@@ -32,6 +33,7 @@ impl Fault {
             Fault::Wipe(it) => (&it.name, &it.at, &it.length),
             Fault::Pause(it) => (&it.name, &it.at, &it.length),
             Fault::Slow(it) => (&it.name, &it.at, &it.length),
+            Fault::DiskFault(it) => (&it.name, &it.at, &it.length),
             Fault::Partition(it) => (&it.name, &it.at, &it.length),
             Fault::OneWay(it) => (&it.name, &it.at, &it.length),
             Fault::Link(it) => (&it.name, &it.at, &it.length),
@@ -87,6 +89,23 @@ section! {
         required slow: FaultTargets;
         /// The multiple: 0.5 takes twice as long.
         required factor: Real<1_000>;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Disks take time. What a machine says of its durable state waits for a sync, and a crash loses what is not synced.
+    struct DiskFault in "a disk fault" {
+        /// Fault targets.
+        required disk: FaultTargets;
+        /// Duration of a sync. One is under way at a time, and the next one covers all that came meanwhile.
+        optional sync: At<Span>;
+        /// The disks are full: no sync ends before the fault does.
+        or full: bool = "false";
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.

@@ -19,10 +19,10 @@ use crate::model::{Change, Drain, Operation, ServiceId};
 use crate::operation::total;
 
 /// Nodes on which nothing more is placed, by index.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cordons(BTreeMap<u32, Cordon>);
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Cordon {
     /// Its end; [`Time::NEVER`]: the end of the run.
     until: Time,

@@ -6,10 +6,12 @@
 //! - `place`: placement of instances. `progress`, `watch`, `leave`: nodes that are alive, dead or leaving. `drain`,
 //!   `pool`: nodes that are drained, and nodes that come and go as they are needed.
 //!   [`instance_registry`]: the instance view of the callers.
+//! - `disk`: what a crash keeps.
 //! - `look`: status of the run, for an operator who looks while it is in progress.
 //!
 //! Level-triggered: it derives every message from the known state of a node, never from earlier sends.
 
+mod disk;
 mod drain;
 pub mod instance_registry;
 mod layout;
@@ -40,6 +42,7 @@ use crate::mutant::Mutant;
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
+pub use disk::CoordinatorDisk;
 use drain::Cordons;
 use instance_registry::{CanaryShare, InstanceRegistry};
 pub use layout::Layout;
@@ -94,7 +97,7 @@ pub struct Coordinator {
 }
 
 /// Desired state of one service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ServiceState {
     wanted: Desired,
     generation: u64,
@@ -237,26 +240,6 @@ impl Coordinator {
         }
         // Whatever was decided while this event was handled goes out now, as one message to each node.
         self.broadcast(cx);
-    }
-
-    /// The machine went down. The disk keeps all that was decided and known; timers are set anew at the start.
-    pub(crate) fn reboot(&mut self, wiped: bool) {
-        let epoch = self.epoch + 1;
-        if wiped {
-            *self = Coordinator::new(self.mesh.clone());
-        }
-        self.lose_by_mutant();
-        if !Mutant::TermNotRaised.is_on() {
-            self.epoch = epoch;
-        }
-        if Mutant::LineageForgotten.is_on() {
-            self.members.iter_mut().for_each(|member| member.lineage = 0);
-        }
-        (self.publishing, self.pushing) = (None, None);
-        if let Some(rollouts) = &mut self.rollouts {
-            rollouts.reboot();
-        }
-        self.members.iter_mut().for_each(|member| member.resend = None);
     }
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {

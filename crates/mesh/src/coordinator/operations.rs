@@ -21,7 +21,7 @@ use crate::operation::{self, Iteration, Observed, total};
 pub const MANUAL_OPERATIONS_MAX: usize = 10_000;
 
 /// An operation that has begun.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Running {
     pub(super) source: Source,
     pub(super) history: usize,

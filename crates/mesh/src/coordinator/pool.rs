@@ -31,7 +31,7 @@ pub(super) const EVICTION_MAX: Span = Span::from_secs(120);
 const EVICTION_EVERY: Span = Span::from_secs(5);
 
 /// State of each node that is in a pool, by its index.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PoolNodes(BTreeMap<u32, NodeState>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,6 +51,11 @@ impl Rollouts {
         }
     }
 
+    /// The progress of each rollout, by index of the running operation.
+    pub(super) fn decided(&self) -> Vec<(usize, &RolloutProgress)> {
+        self.in_progress.iter().map(|(index, it)| (*index, &it.progress)).collect()
+    }
+
     /// The index of the rollout of a service.
     fn of(&self, service: ServiceId) -> Option<usize> {
         self.in_progress.iter().find(|(_, it)| it.service == service).map(|(index, _)| *index)

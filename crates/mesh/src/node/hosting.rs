@@ -118,6 +118,15 @@ pub(super) struct HostedService {
     serving: u32,
 }
 
+/// The part of a [`HostedService`] that is on the disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct HostedOnDisk {
+    service: ServiceId,
+    generation: u64,
+    capacity: f64,
+    share: Share,
+}
+
 /// Figures of the requests of one service on one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Figures {
@@ -369,14 +378,7 @@ impl HostedServices {
         share: &Share,
         cx: &mut MeshCx<'_>,
     ) {
-        let at = self.find(service).unwrap_or_else(|at| {
-            if self.services.len() < FEW {
-                self.services.reserve_exact(1);
-            }
-            self.services.insert(at, HostedService::new(service, mesh, cx.now()));
-            self.numbers.insert(at, service);
-            at
-        });
+        let at = self.place_of(service, mesh, cx.now());
         let room = INSTANCES_MAX.saturating_sub(self.services.iter().map(|hosted| hosted.instances.len()).sum());
         let mut own = self.own_places_left(mesh);
         let hosted = &mut self.services[at];
@@ -433,6 +435,45 @@ impl HostedServices {
             InstanceState::Ready => {}
         }
         false
+    }
+
+    /// What of the services is on the disk, by rising service.
+    pub(super) fn kept(&self) -> Vec<HostedOnDisk> {
+        let kept = |it: &HostedService| HostedOnDisk {
+            service: it.service,
+            generation: it.generation,
+            capacity: it.capacity,
+            share: it.share.clone(),
+        };
+        self.services.iter().map(kept).collect()
+    }
+
+    /// Takes over what was on the disk. A service that is not there has no share. Instances follow with
+    /// [`power_on`](Self::power_on).
+    pub(super) fn restore(&mut self, mesh: &Mesh, kept: Vec<HostedOnDisk>) {
+        for hosted in &mut self.services {
+            hosted.generation = 0;
+            hosted.share = Share::new();
+        }
+        for it in kept {
+            let at = self.place_of(it.service, mesh, Time::ZERO);
+            let hosted = &mut self.services[at];
+            hosted.generation = it.generation;
+            (hosted.capacity, hosted.slots) = (it.capacity, slots(it.capacity));
+            hosted.share = it.share;
+        }
+    }
+
+    /// Index of a service, which is added if it was not hosted here.
+    fn place_of(&mut self, service: ServiceId, mesh: &Mesh, now: Time) -> usize {
+        self.find(service).unwrap_or_else(|at| {
+            if self.services.len() < FEW {
+                self.services.reserve_exact(1);
+            }
+            self.services.insert(at, HostedService::new(service, mesh, now));
+            self.numbers.insert(at, service);
+            at
+        })
     }
 
     /// Clears memory, and the instances with it; the shares stay.

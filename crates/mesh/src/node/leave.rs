@@ -14,7 +14,7 @@ use crate::message::{Msg, Tick};
 use crate::model::COORDINATOR;
 
 /// Progress of a node that leaves.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Leave {
     /// Latest time at which it leaves, with work unfinished if need be.
     by: Time,

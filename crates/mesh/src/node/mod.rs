@@ -7,6 +7,7 @@
 //! - `late`: replies to calls that were given up.
 //! - `passing`: requests at the proxies of a mesh technology.
 //! - `leave`: the node leaves without losing a request.
+//! - `disk`: what a crash keeps.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
 mod admit;
@@ -14,6 +15,7 @@ mod caches;
 mod cancel;
 mod demand;
 mod detached;
+mod disk;
 mod figures;
 pub mod hosting;
 mod late;
@@ -45,6 +47,7 @@ use crate::mutant::Mutant;
 use crate::news::{News, Told, shortened};
 use crate::view::InstanceView;
 
+pub use disk::NodeDisk;
 use hosting::{HostedServices, HostedState};
 pub use places::PlaceCourse;
 use steps::Applied;
@@ -231,23 +234,6 @@ impl Node {
             | Tick::Processor => {
                 unreachable!("a node arms no such timer, or `on` has handled it")
             }
-        }
-    }
-
-    /// The machine went down. The disk keeps the last applied step and the shares.
-    pub(crate) fn reboot(&mut self, wiped: bool) {
-        self.view = crate::view::no_view(&self.mesh);
-        self.count_what_is_lost();
-        self.work = None;
-        if wiped {
-            self.applied = Applied::default();
-            self.hosting = None;
-        }
-        if Mutant::TermForgotten.is_on() {
-            self.applied.epoch = 0;
-        }
-        if let Some(hosting) = &mut self.hosting {
-            hosting.power_off();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::protocol::NodeProtocol;
 pub const OUT_OF_ORDER_MAX: usize = 256;
 
 /// Progress of a node.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Applied {
     /// The last step applied.
     pub(super) n: u64,
@@ -32,7 +32,7 @@ pub(super) struct Applied {
     early: Option<Box<OutOfOrder>>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct OutOfOrder {
     orders: Vec<NodeStep>,
     /// The gap up to here was asked for.
@@ -46,6 +46,12 @@ impl Applied {
         if self.lineage == 0 {
             self.lineage = if Mutant::LineageKept.is_on() { 1 } else { incarnation + 1 };
         }
+    }
+
+    /// What of it is on the disk.
+    pub(super) fn durable(&self) -> Applied {
+        let Applied { n, digest, epoch, lineage, .. } = *self;
+        Applied { n, digest, epoch, lineage, early: None }
     }
 
     /// The acknowledgement to send.

@@ -99,6 +99,10 @@ pub enum Seen<'a> {
     Fate(MessageId, Fate),
     /// Something was done to its machine.
     MachineAction,
+    /// A sync of its durable state began.
+    Persist,
+    /// A sync of its durable state ended.
+    Durable,
 }
 
 impl<'a> From<&'a Record<Msg, Tick>> for Seen<'a> {
@@ -113,6 +117,8 @@ impl<'a> From<&'a Record<Msg, Tick>> for Seen<'a> {
             Entry::Note { what, subject, value } => Seen::Note(what, *subject, *value),
             Entry::Fate(id, fate) => Seen::Fate(*id, *fate),
             Entry::Power(_) => Seen::MachineAction,
+            Entry::Persist(_) => Seen::Persist,
+            Entry::Durable(_) => Seen::Durable,
         }
     }
 }

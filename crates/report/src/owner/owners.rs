@@ -52,7 +52,7 @@ impl Owners {
     pub fn take(&mut self, actor: ActorId, seen: Seen<'_>) -> Known {
         let known = match seen {
             Seen::Start(_) => self.start(actor),
-            Seen::MachineAction => PLAIN,
+            Seen::MachineAction | Seen::Persist | Seen::Durable => PLAIN,
             Seen::Deliver(id, msg) => return self.deliver(actor, id, msg),
             Seen::Fire(timer) => {
                 let of = self.open.life(actor).timers.remove(timer).unwrap_or(Of::Control);

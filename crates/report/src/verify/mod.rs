@@ -12,6 +12,7 @@
 //! - `views`: callers are told of instances that a node has reported, each once;
 //! - `callers`: a caller keeps the newest view that has reached it;
 //! - `replies`: a reply answers a request that arrived, once for each time that it did;
+//! - `durable`: what reveals durable state leaves when the disk has it;
 //! - `healed`: when no fault has held for long enough, all is as it was decided.
 //!
 //! To add a rule: a file with a type that implements `Check`, and a line in [`Verifier::new`].
@@ -19,6 +20,7 @@
 mod arrivals;
 mod callers;
 mod decisions;
+mod durable;
 mod epochs;
 mod given;
 mod healed;
@@ -116,6 +118,8 @@ enum Seen<'a> {
     Deliver(MessageId),
     Start,
     Wipe,
+    Persist(u64),
+    Durable(u64),
     Note(&'a str, u64, u64),
 }
 
@@ -171,6 +175,10 @@ enum Event<'a> {
     Began,
     /// The disk of an actor's machine was wiped.
     Wiped,
+    /// A sync of an actor's durable state began, up to this position.
+    Persists(u64),
+    /// An actor's durable state is on its disk up to this position.
+    Durable(u64),
     /// An actor wrote a note: a word, a subject and a value.
     Noted(&'a str, u64, u64),
 }
@@ -227,6 +235,7 @@ impl Verifier {
             Box::<views::Views>::default(),
             Box::<callers::Callers>::default(),
             Box::<replies::Replies>::default(),
+            Box::<durable::Durable>::default(),
             Box::<healed::Healed>::default(),
         ];
         let checks = checks.into_iter().map(|check| {
@@ -270,6 +279,8 @@ impl Verifier {
             Entry::Deliver(id) => Seen::Deliver(*id),
             Entry::Start { .. } => Seen::Start,
             Entry::Power(MachineAction::Wipe) => Seen::Wipe,
+            Entry::Persist(position) => Seen::Persist(*position),
+            Entry::Durable(position) => Seen::Durable(*position),
             Entry::Note { what, subject, value } => Seen::Note(what, *subject, *value),
             _ => return,
         };
@@ -286,6 +297,8 @@ impl Verifier {
             EntryRef::Deliver(envelope) => Seen::Deliver(envelope.id()),
             EntryRef::Start { .. } => Seen::Start,
             EntryRef::Power(MachineAction::Wipe) => Seen::Wipe,
+            EntryRef::Persist(position) => Seen::Persist(*position),
+            EntryRef::Durable(position) => Seen::Durable(*position),
             EntryRef::Note(note) => Seen::Note(note.what, note.subject, note.value),
             _ => return,
         };
@@ -322,6 +335,8 @@ impl Verifier {
             Seen::Deliver(id) => self.arrive(at, id),
             Seen::Start => self.check(at, &Event::Began),
             Seen::Wipe => self.check(at, &Event::Wiped),
+            Seen::Persist(position) => self.check(at, &Event::Persists(position)),
+            Seen::Durable(position) => self.check(at, &Event::Durable(position)),
             Seen::Note(what, subject, value) => self.check(at, &Event::Noted(what, subject, value)),
         }
     }

@@ -16,6 +16,10 @@ pub(super) struct Views {
     reported: BTreeMap<ActorId, Reported>,
     /// The latest version that was checked: one view goes to many.
     version: u64,
+    /// True while the coordinator's disk is synced: views wait for it.
+    is_syncing: bool,
+    /// Instances of former incarnations that views may have which waited meanwhile.
+    former: BTreeSet<(ActorId, (ServiceId, u32, u32))>,
 }
 
 #[derive(Default)]
@@ -37,11 +41,15 @@ impl Check for Views {
         }
         match event {
             Event::Arrived(node, Content::Control(msg)) => {
+                if !self.is_syncing {
+                    self.former.clear();
+                }
                 if let Msg::Report(report) = &**msg {
                     let reported = self.reported.entry(*node).or_default();
                     if report.incarnation > reported.incarnation {
                         reported.incarnation = report.incarnation;
-                        reported.instances.clear();
+                        let former = std::mem::take(&mut reported.instances).into_iter();
+                        self.former.extend(former.filter(|_| self.is_syncing).map(|instance| (*node, instance)));
                     }
                     let all = report.services.iter();
                     let all = all.flat_map(|it| it.ready.iter().map(|(n, version)| (it.service, *n, *version)));
@@ -55,6 +63,11 @@ impl Check for Views {
             }
             Event::Wiped => {
                 self.version = 0;
+                None
+            }
+            // What waited leaves before anything else arrives.
+            Event::Persists(_) | Event::Durable(_) | Event::Began => {
+                self.is_syncing = matches!(event, Event::Persists(_));
                 None
             }
             Event::Sent(_, Msg::InstanceView(view)) if view.version > self.version => {
@@ -81,7 +94,8 @@ impl Views {
                     return Err(format!("sends view {} with {} twice", view.version, name()));
                 }
                 let allows = |it: &Reported| it.is_unknown || it.instances.contains(&(service, *ordinal, *version));
-                let known = self.reported.get(node).is_some_and(allows);
+                let is_former = || self.former.contains(&(*node, (service, *ordinal, *version)));
+                let known = self.reported.get(node).is_some_and(allows) || is_former();
                 if !known {
                     return Err(format!("sends view {} with {}, which was not reported", view.version, name()));
                 }

@@ -97,7 +97,7 @@ impl Follower {
     pub fn take(&mut self, record: &Record<Msg, Tick>) -> Option<Waterfall> {
         let actor = record.actor;
         match &record.entry {
-            Entry::Start { .. } | Entry::Fire(_) => {
+            Entry::Start { .. } | Entry::Fire(_) | Entry::Durable(_) => {
                 self.actors.entry(actor).or_default().input = None;
             }
             Entry::Deliver(id) => {
@@ -108,7 +108,7 @@ impl Follower {
             Entry::Send { seq, msg, .. } => self.sent(record, MessageId { from: actor, seq: *seq }, msg),
             Entry::Fate(id, Fate::Lost(_)) => _ = self.messages.remove(id),
             Entry::Note { what, subject, value } => return self.noted(record, what, *subject, *value),
-            Entry::Arm { .. } | Entry::Disarm(_) | Entry::Fate(..) | Entry::Power(_) => {}
+            Entry::Arm { .. } | Entry::Disarm(_) | Entry::Fate(..) | Entry::Power(_) | Entry::Persist(_) => {}
         }
         None
     }

@@ -26,9 +26,11 @@ enum Kind {
     Service,
     /// A node restarts at once while its messages are late, and perhaps the coordinator with it.
     LateRestart,
+    /// Disks take time, and machines crash while they do.
+    SlowDisk,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::Drop,
     Kind::Loss,
     Kind::Duplicate,
@@ -48,6 +50,7 @@ const KINDS: [Kind; 19] = [
     Kind::Ring,
     Kind::Service,
     Kind::LateRestart,
+    Kind::SlowDisk,
 ];
 
 const COORDINATOR: &str = "coordinator";
@@ -60,6 +63,10 @@ pub(super) fn draw(topology: &Topology, rng: &mut Rng) -> Vec<String> {
         let kind = *one_of(&kinds, rng);
         if kind == Kind::LateRestart {
             faults.extend(late_restart(topology, rng));
+            continue;
+        }
+        if kind == Kind::SlowDisk {
+            faults.extend(slow_disk(topology, rng));
             continue;
         }
         let at = between(0.2, HEALED_S - 2.0, rng);
@@ -87,6 +94,38 @@ fn late_restart(topology: &Topology, rng: &mut Rng) -> Vec<String> {
     restart(format!("{how}: {node}"), rng);
     if rng.chance(0.5) {
         restart(format!("crash: {COORDINATOR}"), rng);
+    }
+    faults
+}
+
+/// Disks take time for most of the run, or are full for a while, and machines crash meanwhile: what was not synced is lost.
+fn slow_disk(topology: &Topology, rng: &mut Rng) -> Vec<String> {
+    let machine = |rng: &mut Rng| {
+        if rng.chance(0.3) { COORDINATOR.to_owned() } else { one_of(&topology.nodes, rng).clone() }
+    };
+    let (whose, one) = match rng.below(3) {
+        0 => (format!("[{}, {COORDINATOR}]", topology.nodes.join(", ")), None),
+        _ => {
+            let one = machine(rng);
+            (one.clone(), Some(one))
+        }
+    };
+    let at = between(0.0, HEALED_S / 2.0, rng);
+    let (how, length) = match rng.chance(0.2) {
+        true => ("full: true".to_owned(), between(0.5, 6.0, rng)),
+        // From a fraction of a message's way to several heartbeats.
+        false => (format!("sync: {}", millis(0.002 * 1_000_f64.powf(rng.unit()))), HEALED_S - 0.2 - at),
+    };
+    let end = at + length;
+    let mut faults = vec![format!("{{ at: {}, for: {}, disk: {whose}, {how} }}", millis(at), millis(length))];
+    for _ in 0..whole(1, 4, rng) {
+        let machine = one.clone().unwrap_or_else(|| machine(rng));
+        let (at, length) = (between(at, end, rng), between(0.01, 2.0, rng));
+        faults.push(format!(
+            "{{ at: {}, for: {}, crash: {machine} }}",
+            millis(at),
+            millis(length.min(HEALED_S - 0.1 - at))
+        ));
     }
     faults
 }
@@ -152,7 +191,7 @@ fn add(kind: Kind, when: &str, topology: &Topology, faults: &mut Vec<String>, rn
             };
             push(format!("service: {service}, {how}"));
         }
-        Kind::LateRestart => unreachable!("it has several faults"),
+        Kind::LateRestart | Kind::SlowDisk => unreachable!("it has several faults"),
     }
 }
 

@@ -258,7 +258,7 @@ impl World {
                     self.armed.push(Armed { actor, timer, due, tick, hash });
                 }
                 Effect::Disarm(timer) => self.armed.retain(|it| (it.actor, it.timer) != (actor, timer)),
-                Effect::Send(_) | Effect::Work { .. } | Effect::Note(_) => {}
+                Effect::Send(_) | Effect::Work { .. } | Effect::Persist(_) | Effect::Note(_) => {}
             }
         }
         self.hashes[at] = match at.checked_sub(1) {

@@ -42,6 +42,9 @@ struct Line<'a, M, T> {
     note: Option<NoteLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     speed: Option<f64>,
+    /// Position of a sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
     cause: Option<u64>,
 }
 
@@ -169,6 +172,7 @@ fn line<'a, M, T, A>(header: &'a Header, record: &'a Record<M, T>, derived: &Der
         timer: None,
         note: None,
         speed: None,
+        position: None,
         cause: derived.cause,
     };
     match &record.entry {
@@ -190,6 +194,7 @@ fn line<'a, M, T, A>(header: &'a Header, record: &'a Record<M, T>, derived: &Der
             });
         }
         Entry::Power(MachineAction::Speed(speed)) => line.speed = Some(*speed),
+        Entry::Persist(position) | Entry::Durable(position) => line.position = Some(*position),
         Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Disarm(_) | Entry::Power(_) => {}
     }
     line

@@ -75,7 +75,7 @@ pub(crate) fn id_text(header: &Header, id: MessageId) -> String {
 }
 
 /// All words that [`kind`] returns.
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 27] = [
     "start",
     "send",
     "deliver",
@@ -99,6 +99,10 @@ pub const KINDS: [&str; 23] = [
     "speed",
     "impair",
     "recover",
+    "disk",
+    "restored",
+    "persist",
+    "durable",
 ];
 
 /// Kind of a record in one word: one of [`KINDS`].
@@ -126,5 +130,9 @@ pub fn kind<M, T>(entry: &Entry<M, T>) -> &str {
         Entry::Power(MachineAction::Speed(_)) => "speed",
         Entry::Power(MachineAction::Impair(_)) => "impair",
         Entry::Power(MachineAction::Recover(_)) => "recover",
+        Entry::Power(MachineAction::Disk(_)) => "disk",
+        Entry::Power(MachineAction::Restored) => "restored",
+        Entry::Persist(_) => "persist",
+        Entry::Durable(_) => "durable",
     }
 }

@@ -75,7 +75,7 @@ impl<'a> Control<'a> {
         let is_control = item.sent().is_none_or(|sent| !matches!(sent.kind, "request" | "reply"));
         let copy = is_control.then(|| self.messages.take(item, is_wanted)).flatten();
         let spans = copy.map_or_else(Vec::new, |copy| self.spans(&copy));
-        if matches!(record.entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_)) {
+        if matches!(record.entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Durable(_)) {
             match spans.last().filter(|span| span.kind == Kind::Consumer) {
                 Some(span) => _ = self.inputs.insert(record.actor, (record.seq, (span.trace, span.id))),
                 None => _ = self.inputs.remove(&record.actor),
