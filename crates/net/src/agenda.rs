@@ -37,6 +37,8 @@ pub(crate) enum Due<M> {
     Absent,
     Begin,
     Fire(Timer),
+    /// End of a sync.
+    Durable(u64),
     Deliver(Box<Envelope<M>>),
     Power(MachineAction),
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Addr, Context, Handler};
-use meshsim_actor::{Actor, ActorId, Cell, Effect, Effects, Input, LossReason, MachineAction, Time};
+use meshsim_actor::{Actor, ActorId, Cell, Effect, Effects, Input, LossReason, MachineAction, Span, Time};
 use meshsim_wire::{FrameKind, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
+use crate::agenda::Due;
 use crate::cluster::{Control, PING, ProcessId};
 use crate::run_spec::Live;
 use crate::shared::{HostShared, Route};
@@ -177,6 +178,14 @@ impl<A: Live> CellActor<A> {
                 Effect::Work { timer, span, .. } => {
                     self.shell.work(self.cell.work_done(now, span), span, actor, timer);
                 }
+                Effect::Persist(position) => {
+                    let ends = self.cell.sync_span().map_or(Time::NEVER, |sync| now + sync);
+                    match (&*self.shell.disks.borrow(), self.cell.durable_state(position)) {
+                        (Some(disks), Some(state)) => disks.persist(actor, position, state, ends),
+                        _ if ends < Time::NEVER => self.shell.later(ends, actor, Due::Durable(position)),
+                        _ => {}
+                    }
+                }
                 // The cell drops the timer too.
                 Effect::Disarm(timer) => self.shell.take_back(actor, timer),
                 // Notes are for the trace.
@@ -188,6 +197,12 @@ impl<A: Live> CellActor<A> {
     /// Applies an action to the machine; returns the inputs that it is to take then.
     fn power(&mut self, now: Time, power: MachineAction) -> Vec<Input<A::Msg>> {
         let actor = self.cell.id();
+        let has_journal = self.shell.disks.borrow().is_some();
+        let power = match power {
+            // The journal stays when a fault of the disk ends.
+            MachineAction::Disk(None) if has_journal => MachineAction::Disk(Some(Span::ZERO)),
+            power => power,
+        };
         if matches!(power, MachineAction::Crash | MachineAction::Wipe) {
             self.shell.take_back_all(actor);
         }

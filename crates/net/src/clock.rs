@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// The clock of the run.
 ///
-/// Every process counts nanoseconds from its own start. A member adds the measured difference between the hub's count
+/// Every process counts nanoseconds from its own start, or goes on with the count of the process whose place it takes. A
+/// member adds the measured difference between the hub's count
 /// and its own. Time zero of the run is a value of the hub's count.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    origin: Instant,
+    origin: Count,
     /// Hub's count minus this process's, as it changes with this process's count.
     offset: Cell<Slew>,
     /// Start of the run, in the hub's count.
@@ -22,12 +23,16 @@ pub(crate) struct Clock {
 
 /// The count of this process, readable in any of its threads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Count(Instant);
+pub(crate) struct Count {
+    since: Instant,
+    /// Count at that time.
+    from: u64,
+}
 
 impl Count {
-    /// Nanoseconds since the start of the process.
+    /// The count now, in nanoseconds.
     pub(crate) fn own(self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
+        self.from + self.since.elapsed().as_nanos() as u64
     }
 }
 
@@ -62,8 +67,14 @@ impl Slew {
 
 impl Clock {
     pub(crate) fn start() -> Self {
+        Clock::start_from(0)
+    }
+
+    /// A clock whose count is `from` now.
+    pub(crate) fn start_from(from: u64) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where time enters a live run, and nowhere else")]
-        let origin = Instant::now();
+        let since = Instant::now();
+        let origin = Count { since, from };
         Clock { origin, offset: Cell::new(Slew::default()), zero: Cell::new(u64::MAX) }
     }
 
@@ -79,7 +90,7 @@ impl Clock {
 
     /// This process's count, for another of its threads.
     pub(crate) fn count(&self) -> Count {
-        Count(self.origin)
+        self.origin
     }
 
     /// The hub's count, as estimated here.
@@ -129,6 +140,44 @@ impl Clock {
     pub(crate) fn until(&self, at: Time) -> u64 {
         self.zero.get().saturating_add(at.nanos()).saturating_sub(self.shared())
     }
+}
+
+/// A count of one process, for a later one that goes on with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    count: u64,
+    /// Clock of the machine at that count, in nanoseconds. It does not depend on processes.
+    machine: u64,
+    /// Id of the boot of the machine; empty if it is not known.
+    boot: String,
+}
+
+impl Mark {
+    /// A mark of this count, now.
+    pub(crate) fn new(count: u64) -> Self {
+        Mark { count, machine: machine_clock(), boot: boot_of_machine() }
+    }
+
+    /// The count now, if the machine has not started again since; else that of the mark.
+    pub(crate) fn goes_on(&self) -> u64 {
+        let is_same = !self.boot.is_empty() && self.boot == boot_of_machine();
+        self.count + if is_same { machine_clock().saturating_sub(self.machine) } else { 0 }
+    }
+
+    /// The count of the mark.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// Nanoseconds of the clock that an [`Instant`] reads, whose start is that of the machine.
+fn machine_clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn boot_of_machine() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 /// Estimates the difference between this process's count and the hub's. The shortest of all round trips is the most

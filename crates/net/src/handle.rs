@@ -1,6 +1,6 @@
 //! Commands to a hub, from any thread.
 
-use meshsim_actor::{Actor, ActorId, Time};
+use meshsim_actor::{Actor, ActorId, Cell, Time};
 use meshsim_fault::Fault;
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,13 +65,13 @@ impl<A: Live> Handle<A> {
     pub async fn inspect<R: Send + 'static>(
         &self,
         actor: ActorId,
-        look: impl FnOnce(&A) -> R + Send + 'static,
+        look: impl FnOnce(&Cell<A>) -> R + Send + 'static,
     ) -> Result<R, &'static str> {
         let (say, heard) = oneshot::channel();
         self.order(Command::Inspect(
             actor,
             Box::new(move |cell| {
-                let _ = say.send(look(cell.actor()));
+                let _ = say.send(look(cell));
             }),
         ))?;
         heard.await.map_err(|_| "it is not hosted in the coordinator's process")

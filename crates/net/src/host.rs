@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 
 use actix::{Actor as _, Addr};
-use meshsim_actor::{ActorId, Cell as ActorCell, Counts, MachineAction, Time};
+use meshsim_actor::{ActorId, Cell as ActorCell, Counts, MachineAction, Span, Time};
 use meshsim_fault::{Fault, Network, NetworkError};
 use meshsim_wire::FrameKind;
 use tokio::net::TcpListener;
@@ -18,6 +18,7 @@ use crate::cell_actor::{CellActor, Inspect};
 use crate::clock::Clock;
 use crate::cluster::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
 use crate::dial;
+use crate::disks::{Disks, OpenJournal};
 use crate::run_spec::{Live, RunSpec, TraceSink};
 use crate::shared::{Answers, HostShared, Route};
 use crate::transport::{Credentials, LinkError, Outbox, Tcp, TcpAcceptor, Transport};
@@ -50,6 +51,8 @@ pub struct Host<A: Live> {
     peers: RefCell<BTreeMap<ProcessId, Known>>,
     /// Outbox of the connection to the hub, while there is one.
     hub: RefCell<Option<Rc<Outbox>>>,
+    /// Actors that begin with durable state of an earlier process.
+    restored: RefCell<BTreeSet<ActorId>>,
     /// Background tasks.
     tasks: RefCell<Vec<AbortHandle>>,
 }
@@ -86,6 +89,7 @@ impl<A: Live> Host<A> {
             here: RefCell::new(BTreeMap::new()),
             peers: RefCell::new(BTreeMap::new()),
             hub: RefCell::new(None),
+            restored: RefCell::default(),
             tasks: RefCell::new(tasks),
         }))
     }
@@ -93,14 +97,45 @@ impl<A: Live> Host<A> {
     /// Hosts an actor, which begins with the run. `incarnation`: number of its earlier incarnations in other processes.
     pub fn host(&self, actor: ActorId, incarnation: u32) {
         let (fresh, rng) = ((self.run_spec.actor)(actor), self.run_spec.rng(actor));
-        let cell = match incarnation {
+        let mut cell = match incarnation {
             0 => ActorCell::new(actor, fresh, rng),
             _ => ActorCell::with_incarnation(actor, fresh, rng, incarnation),
         };
+        if let Some(disk) = self.shell.disks.borrow().as_ref().and_then(|disks| disks.take(actor)) {
+            cell.restore(disk);
+            self.restored.borrow_mut().insert(actor);
+        }
         let addr = CellActor::new(cell, self.shell.clone()).start();
         self.shell.routes.borrow_mut()[actor.index()] = Route::Here(addr.clone());
         self.here.borrow_mut().insert(actor, addr);
         self.me.borrow_mut().actors.push(Assigned { actor, incarnation });
+    }
+
+    /// Keeps the durable state of the actors of this process in a journal. Called before any of them is hosted.
+    ///
+    /// # Errors
+    /// If the operating system provides no thread.
+    pub(crate) fn keep(&self, journal: OpenJournal) -> io::Result<()> {
+        let Some(codec) = &self.run_spec.disk else { return Ok(()) };
+        let (disks, mut synced) = Disks::start(journal, codec.clone())?;
+        *self.shell.disks.borrow_mut() = Some(Rc::new(disks));
+        let shell = self.shell.clone();
+        let task = tokio::task::spawn_local(async move {
+            while let Some((actor, position)) = synced.recv().await {
+                let earliest = shell.disks.borrow().as_ref().map_or(Time::NEVER, |disks| disks.earliest(actor));
+                let at = earliest.max(shell.now());
+                if at < Time::NEVER {
+                    shell.later(at, actor, Due::Durable(position));
+                }
+            }
+        });
+        self.tasks.borrow_mut().push(task.abort_handle());
+        Ok(())
+    }
+
+    /// Its journal, if it has one.
+    pub(crate) fn disks(&self) -> Option<Rc<Disks<A>>> {
+        self.shell.disks.borrow().clone()
     }
 
     /// Begins the run at this value of the hub's count, or at once if it is past.
@@ -131,7 +166,15 @@ impl<A: Live> Host<A> {
             Some((_, comes)) if *comes > now => self.shell.later(now, actor, Due::Absent),
             _ => {}
         }
-        for power in network.standing(actor, now) {
+        if self.restored.borrow_mut().remove(&actor) {
+            self.shell.later(now, actor, Due::Power(MachineAction::Restored));
+        }
+        let standing = network.standing(actor, now);
+        // A fault of the disk adds to the time of the journal.
+        let is_slowed = standing.iter().any(|power| matches!(power, MachineAction::Disk(_)));
+        let journal =
+            (self.shell.disks.borrow().is_some() && !is_slowed).then_some(MachineAction::Disk(Some(Span::ZERO)));
+        for power in journal.into_iter().chain(standing) {
             self.shell.later(now, actor, Due::Power(power));
         }
     }
@@ -293,6 +336,8 @@ impl<A: Live> Host<A> {
     /// Stops all actors of this process and releases everything.
     pub(crate) fn close(&self) {
         self.tasks.take().iter().for_each(AbortHandle::abort);
+        // Another host of this process may open the journal.
+        self.shell.disks.take();
         for (_, known) in std::mem::take(&mut *self.peers.borrow_mut()) {
             known.task.abort();
         }
@@ -376,7 +421,10 @@ fn undone(power: &MachineAction) -> MachineAction {
         MachineAction::Pause => MachineAction::Resume,
         MachineAction::Speed(_) => MachineAction::Speed(1.0),
         MachineAction::Impair(it) => MachineAction::Recover(it.key),
-        MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) => power.clone(),
+        MachineAction::Disk(_) => MachineAction::Disk(None),
+        MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) | MachineAction::Restored => {
+            power.clone()
+        }
     }
 }
 

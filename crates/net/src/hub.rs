@@ -8,21 +8,25 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use meshsim_actor::{Actor, ActorId, Time};
 use meshsim_wire::{FrameKind, Refusal};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::interval;
 
 use crate::accept::{self, Admission};
+use crate::clock::{Clock, Mark};
 use crate::cluster::{
-    Blob, ClusterStatus, ConnectionId, Control, HUB, HubEffect, HubEvent, HubMachine, HubSpec, Join, Joined, Level,
-    PART_BYTES, Phase, RunResult, TAIL, TICK,
+    Blob, ClusterStatus, ConnectionId, Control, HUB, HubEffect, HubEvent, HubMachine, HubMemory, HubSpec, Join, Joined,
+    Level, PART_BYTES, Phase, RunResult, TAIL, TICK,
 };
+use crate::disks::OpenJournal;
 use crate::handle::{Command, Handle};
 use crate::host::{Host, HostOptions};
 use crate::member::{collect_results, new_boot_id, send_trace};
@@ -60,6 +64,25 @@ pub struct HubOptions<A: Actor> {
     pub traces: KeepTraces,
     /// Receives the results of the actors during the run.
     pub news: TakeNews,
+    /// Journal of this process; `None`: the run ends with it.
+    pub journal: Option<HubJournal>,
+}
+
+/// Journal of a hub.
+#[derive(Clone, Debug)]
+pub struct HubJournal {
+    /// Its directory. A hub that is opened with the journal of another one, and the same experiment, goes on with its run.
+    pub path: PathBuf,
+    /// True if all members end with the hub. The time of the run then stands still while there is no hub; otherwise it
+    /// goes on.
+    pub is_alone: bool,
+}
+
+/// What a hub keeps.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    memory: HubMemory,
+    mark: Mark,
 }
 
 /// Receives the next bytes of the trace of a process, with its id.
@@ -97,6 +120,8 @@ struct HubDriver<A: Live> {
     turns: RefCell<Vec<Turn>>,
     /// Notifies `perform` of a turn.
     turned: Notify,
+    /// What the journal has of the machine, and the second of the hub's count at which it was written.
+    kept: RefCell<Option<(HubMemory, u64)>>,
 }
 
 /// A decision about the run as a whole.
@@ -124,6 +149,12 @@ impl<A: Live> Hub<A> {
     pub fn open(options: HubOptions<A>, run_spec: RunSpec<A>) -> io::Result<Self> {
         let address = options.listener.local_addr()?;
         let boot_id = new_boot_id();
+        let journal = options.journal.as_ref().map(|it| OpenJournal::of_hub(&it.path, &identity(&options.payload)));
+        let journal = journal.transpose()?;
+        let kept = journal.as_ref().and_then(OpenJournal::own).map(meshsim_wire::decode_long::<Kept>).transpose();
+        let kept = kept.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let is_alone = options.journal.as_ref().is_some_and(|it| it.is_alone);
+        let from = kept.as_ref().map_or(0, |it| if is_alone { it.mark.count() } else { it.mark.goes_on() });
         let host_options = HostOptions {
             credentials: options.credentials,
             process: HUB,
@@ -143,9 +174,17 @@ impl<A: Live> Hub<A> {
             actors: run_spec.actors.clone(),
             here: options.here,
         };
-        let host = Host::start(host_options, Rc::new(run_spec))?;
+        let host = Host::start_at(host_options, Rc::new(run_spec), Clock::start_from(from))?;
         host.set_answers(options.answers);
-        let machine = HubMachine::new(host.shell.clock.own(), spec);
+        let mut effects = Vec::new();
+        let count = host.shell.clock.own();
+        let machine = match kept {
+            Some(Kept { memory, .. }) => HubMachine::recalled(count, spec, memory, &mut effects),
+            None => HubMachine::new(count, spec),
+        };
+        if let Some(journal) = journal {
+            host.keep(journal)?;
+        }
         machine.me().actors.iter().for_each(|seated| host.host(seated.actor, seated.incarnation));
         let driver = Rc::new(HubDriver {
             host: host.clone(),
@@ -158,7 +197,10 @@ impl<A: Live> Hub<A> {
             news: RefCell::new(options.news),
             turns: RefCell::default(),
             turned: Notify::new(),
+            kept: RefCell::default(),
         });
+        driver.keep();
+        driver.perform(effects);
         let acceptor = host.acceptor(options.listener);
         tokio::task::spawn_local(accept::serve(acceptor, host, Some(driver.clone() as Rc<dyn Admission>)));
         let (handle, commands) = Handle::new();
@@ -219,8 +261,33 @@ impl<A: Live> Hub<A> {
 impl<A: Live> HubDriver<A> {
     /// Gives the machine an event, and carries out the effects.
     fn take(&self, event: HubEvent) -> Option<Reply> {
+        let is_small_talk = matches!(event, HubEvent::Said { control: Control::Ping(_) | Control::News { .. }, .. });
         let mut effects = Vec::new();
         self.machine.borrow_mut().take(self.host.shell.clock.own(), event, &mut effects);
+        if !is_small_talk {
+            self.keep();
+        }
+        self.perform(effects)
+    }
+
+    /// Keeps what the machine knows, before others are told what follows from it; and the time, once a second.
+    fn keep(&self) {
+        let Some(disks) = self.host.disks() else { return };
+        let (memory, count) = (self.machine.borrow().memory(), self.host.shell.clock.own());
+        let second = count / 1_000_000_000;
+        if self.kept.borrow().as_ref().is_some_and(|(kept, at)| *kept == memory && *at == second) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let kept = Kept { memory, mark: Mark::new(count) };
+        match meshsim_wire::encode_long_into(&kept, &mut bytes) {
+            Ok(()) => disks.keep_own(bytes),
+            Err(error) => tracing::error!("what the hub knows cannot be kept: {error}"),
+        }
+        *self.kept.borrow_mut() = Some((kept.memory, second));
+    }
+
+    fn perform(&self, effects: Vec<HubEffect>) -> Option<Reply> {
         let mut reply = None;
         for effect in effects {
             match effect {
@@ -346,6 +413,14 @@ impl<A: Live> HubDriver<A> {
         self.take(HubEvent::Ended { connection, why: error.to_string() });
         self.connections.borrow_mut().remove(&connection);
     }
+}
+
+/// Identity of the journal of a hub with this experiment.
+fn identity(payload: &[u8]) -> String {
+    // FNV-1a: for two experiments that a person confuses, not for one who tries.
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = payload.iter().fold(0xcbf2_9ce4_8422_2325, fold);
+    format!("hub of experiment {hash:016x}")
 }
 
 /// Writes a line for people.

@@ -22,6 +22,7 @@ mod cell_actor;
 mod clock;
 pub mod cluster;
 mod dial;
+mod disks;
 #[doc(hidden)]
 pub mod golden;
 mod handle;
@@ -41,9 +42,10 @@ mod worker;
 
 pub use clock::ClockSample;
 pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessReport, ProcessState, RunResult};
+pub use disks::{DiskCodec, ReadDisk, WriteDisk, remove_journal};
 pub use handle::Handle;
 pub use host::{Host, HostOptions};
-pub use hub::{Hub, HubError, HubOptions, KeepTraces};
+pub use hub::{Hub, HubError, HubJournal, HubOptions, KeepTraces};
 pub use leave::{Leave, Leaving};
 pub use member::{MemberOptions, join, probe};
 pub use news::{News, TakeNews};

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::cluster::{
     MemberSpec, PART_BYTES, Peer, ProcessReport, Purpose, parts,
 };
 use crate::dial::ping;
+use crate::disks::OpenJournal;
 use crate::host::{Host, HostOptions};
 use crate::hub::log;
 use crate::leave::{Leaving, asked};
@@ -49,6 +51,9 @@ pub struct MemberOptions {
     pub patience: Duration,
     /// Request to leave before the end of the run, if there can be one.
     pub leaving: Option<Leaving>,
+    /// Directory of the journal that keeps the durable state of its actors: a process that is started again with the same
+    /// one goes on from there. `None`: they begin with nothing.
+    pub journal: Option<PathBuf>,
 }
 
 /// Asks a process that listens at `address` whether it is healthy; returns its answer in one line.
@@ -78,7 +83,7 @@ pub async fn join<A: Live>(
     options: MemberOptions,
     prepare: impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
 ) -> Result<(), MemberError> {
-    let MemberOptions { hub, credentials, join, listener, patience, leaving } = options;
+    let MemberOptions { hub, credentials, join, listener, patience, leaving, journal } = options;
     let boot_id = new_boot_id();
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
@@ -88,6 +93,7 @@ pub async fn join<A: Live>(
         join: Join { boot_id, hostname: usage::hostname(), pid: std::process::id(), address, ..join },
         listener: listener.into_std()?,
         leaving,
+        journal,
         is_asked: Cell::new(false),
         clock: Clock::start(),
         machine: RefCell::new(MemberMachine::new(MemberSpec { hub: hub.clone(), boot_id, patience })),
@@ -138,6 +144,7 @@ struct MemberDriver<A: Live> {
     /// Each host of this process serves on a copy of the socket.
     listener: std::net::TcpListener,
     leaving: Option<Leaving>,
+    journal: Option<PathBuf>,
     /// True if the machine knows that it is to leave.
     is_asked: Cell<bool>,
     /// This process's count. Each host has a clock with the same one.
@@ -314,6 +321,9 @@ impl<A: Live> MemberDriver<A> {
         let clock = self.clock.again();
         clock.set_offset(aligned.offset());
         let host = Host::start_at(options, run_spec, clock)?;
+        if let Some(path) = &self.journal {
+            host.keep(OpenJournal::of_member(path, &format!("member of run {:016x}", joined.run))?)?;
+        }
         let mut names = Vec::new();
         for seated in &joined.actors {
             host.host(seated.actor, seated.incarnation);

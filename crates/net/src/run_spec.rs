@@ -7,6 +7,7 @@ use std::sync::Arc;
 use meshsim_actor::{Actor, ActorId, Recorder, Rng, Time};
 use meshsim_fault::NetworkSpec;
 
+use crate::disks::DiskCodec;
 use crate::leave::Leave;
 
 /// An actor that can run here. actix passes messages between threads, so they must be `Send`.
@@ -30,6 +31,8 @@ pub struct RunSpec<A: Actor> {
     pub news: Option<TellNews<A>>,
     /// Opens the trace of this process.
     pub trace_sink: OpenSink<A::Msg, A::Tick>,
+    /// Encodes the durable state of actors, for the journals of their processes; `None`: they keep none.
+    pub disk: Option<DiskCodec<A>>,
     /// Id of the external client: no actor has it, but it sends messages to some actors and receives their replies.
     pub outside: Option<ActorId>,
     /// Hook by which actors leave while the run continues; without it, their process ends at once.

@@ -21,6 +21,7 @@ use crate::alarm::Alarm;
 use crate::cell_actor::{CellActor, Mail};
 use crate::clock::Clock;
 use crate::cluster::ProcessId;
+use crate::disks::MaybeDisks;
 use crate::host::HostOptions;
 use crate::run_spec::{Live, RunSpec, TraceSink};
 use crate::transport::Outbox;
@@ -57,6 +58,7 @@ pub(crate) struct HostShared<A: Live> {
     pub(crate) answers: RefCell<Option<Answers<A::Msg>>>,
     pub(crate) worker: Option<Worker>,
     pub(crate) slept_instead: Cell<u64>,
+    pub(crate) disks: MaybeDisks<A>,
 }
 
 /// Receives the messages that actors send to the external client.
@@ -121,6 +123,7 @@ impl<A: Live> HostShared<A> {
             answers: RefCell::new(None),
             worker,
             slept_instead: Cell::new(0),
+            disks: RefCell::default(),
         });
         let mut tasks = vec![tokio::task::spawn_local(shell.clone().run_agenda()).abort_handle()];
         if let Some(mut done) = done {
@@ -372,6 +375,7 @@ impl<A: Live> HostShared<A> {
             Due::Power(power) => addr.do_send(Mail::Power(power)),
             // Bounded by the number of timers that the actor has armed.
             Due::Fire(timer) => addr.do_send(Mail::One(Input::Fire(timer))),
+            Due::Durable(position) => addr.do_send(Mail::One(Input::Durable(position))),
             Due::Deliver(envelope) => {
                 if let Err(error) = addr.try_send(Mail::One(Input::Deliver(*envelope))) {
                     self.lose_parcel(now, error.into_inner());

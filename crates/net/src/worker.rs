@@ -221,6 +221,9 @@ mod tests {
     impl Actor for Works {
         type Msg = Nothing;
         type Tick = ();
+        type Disk = ();
+        fn disk(&self) {}
+
         fn on(&mut self, _: Event<Nothing, ()>, cx: &mut Cx<'_, Nothing, ()>) {
             cx.work(Span::from_millis(20), ());
         }

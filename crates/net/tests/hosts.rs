@@ -58,6 +58,9 @@ struct Player {
 impl Actor for Player {
     type Msg = Call;
     type Tick = ();
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Call, ()>, cx: &mut Cx<'_, Call, ()>) {
         match event {
@@ -93,6 +96,7 @@ fn run_spec(text: &str) -> RunSpec<Player> {
             found
         }),
         trace_sink: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
+        disk: None,
         outside: None,
         leave: None,
         refused: None,
@@ -170,6 +174,7 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
         listener: TcpListener::bind(ANY).await.unwrap(),
         patience: PATIENCE,
         leaving: None,
+        journal: None,
     };
     spawn_local(async move { join(options, |_| Ok(run_spec(""))).await })
 }
@@ -261,6 +266,7 @@ impl Cluster {
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
             news: Box::new(drop),
+            journal: None,
         };
         let mut run_spec = run_spec(text);
         run_spec.actors[2].needed = needs_third;
@@ -292,7 +298,7 @@ impl Cluster {
 
     /// Waits until the caller has made this many further calls.
     async fn until_said(&self, more: u64) {
-        let sent = async || self.handle.inspect(CALLER, |player| player.sent).await.ok();
+        let sent = async || self.handle.inspect(CALLER, |cell| cell.actor().sent).await.ok();
         let before = until("the caller is there", sent).await;
         until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
     }

@@ -91,8 +91,9 @@ pub use {
 
 pub use keep::{Choice, FAILED_MAX, Keep, SLOWEST_MAX};
 pub use live::{
-    AskCounts, BUCKETS_MS, Deployment, Handle, JoinError, Live, LiveError, LiveTrace, Member, Part, Performed, Refused,
-    SECRET_BYTES_MAX, Stand, Submitted, TraceError, block_on, join, live, parts, read_or_make_secret, read_secret,
+    AskCounts, BUCKETS_MS, Deployment, Handle, HubJournal, JoinError, Live, LiveError, LiveTrace, Member, Part,
+    Performed, Refused, SECRET_BYTES_MAX, Stand, Submitted, TraceError, block_on, join, live, parts,
+    read_or_make_secret, read_secret, remove_journal,
 };
 pub use observer::Observer;
 pub use outcome::Outcome;

@@ -2,12 +2,13 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use meshsim_experiment::Experiment;
 use meshsim_gateway::RunningServer;
 use meshsim_net::{ClusterStatus, Phase, Work};
 use meshsim_report::text;
-use meshsim_run::Deployment;
+use meshsim_run::{Deployment, HubJournal, remove_journal};
 
 use super::Source;
 use crate::error::{Error, Exit};
@@ -62,9 +63,18 @@ pub(super) struct How {
     /// Continue after the experiment's duration, until Ctrl-C, SIGTERM or `meshsim ctl stop`
     #[arg(long)]
     until_stopped: bool,
+    /// Keep what is decided and applied in journals in this directory. After a process was killed, the same command goes
+    /// on with the run. They are removed when the run has ended
+    #[arg(long, value_name = "DIR")]
+    pub(super) journal: Option<PathBuf>,
 }
 
 impl How {
+    /// Directory of the journal of one process, by its name.
+    pub(super) fn journal_of(&self, process: &str) -> Option<PathBuf> {
+        self.journal.as_ref().map(|folder| folder.join(process))
+    }
+
     /// Says of a deployment how the run goes.
     pub(super) fn of(&self, output: &Output, deployment: Deployment) -> Deployment {
         let (work, until_stopped, is_traced) = (self.work, self.until_stopped, output.trace().is_some());
@@ -86,11 +96,16 @@ impl Args {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
-            deployment: self.how.of(&self.output, Deployment::joined(self.listen, credentials)),
+            deployment: Deployment {
+                journal: self.how.journal.clone().map(|path| HubJournal { path, is_alone: false }),
+                ..self.how.of(&self.output, Deployment::joined(self.listen, credentials))
+            },
             door,
         };
         let ended = run.run(&mut observer)?;
-        output::publish(&experiment, folder, ended, &self.output, screen)
+        let published = output::publish(&experiment, folder, ended, &self.output, screen);
+        self.how.journal.iter().for_each(|folder| remove_journal(folder));
+        published
     }
 }
 
@@ -124,7 +139,7 @@ impl LiveObserver for Waiting<'_> {
     }
 
     fn on_tick(&mut self, status: &ClusterStatus) -> bool {
-        if !self.was_running && status.phase == Phase::Running {
+        if !self.was_running && status.phase == Phase::Running && status.missing.is_empty() {
             self.was_running = true;
             if !self.is_quiet {
                 self.screen.remark(&format!("  all have joined: {} processes\n", status.processes.len()));

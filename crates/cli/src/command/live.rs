@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use meshsim_experiment::Experiment;
 use meshsim_gateway::RunningServer;
 use meshsim_net::{ClusterStatus, Credentials, Phase};
-use meshsim_run::{Deployment, Part, parts};
+use meshsim_run::{Deployment, HubJournal, Part, parts, remove_journal};
 use meshsim_wire::Secret;
 
 use super::Source;
@@ -32,6 +32,7 @@ Examples:
   meshsim live examples/hotel/mesh.yaml
   meshsim live mesh.yaml --trace && meshsim replay runs/mesh-1-live
   meshsim live mesh.yaml --work busy --processes 4
+  meshsim live mesh.yaml --journal kept    processes may be killed; and after all were, the same again goes on
   meshsim live mesh.yaml --trace --otlp http://127.0.0.1:4318    spans, as requests end
   meshsim live mesh.yaml --until-stopped      and, meanwhile: curl localhost:8080/frontend/search
 
@@ -92,6 +93,7 @@ impl Args {
             children: Children::default(),
             is_quiet: self.output.json,
             trace_parts: self.output.trace().is_some().then(|| follow::begin(&experiment, &folder)),
+            how: &self.how,
         };
         let run = LiveRun {
             experiment: &experiment,
@@ -99,6 +101,7 @@ impl Args {
             output: &self.output,
             deployment: Deployment {
                 trace_parts: observer.trace_parts.clone(),
+                journal: self.how.journal_of("coordinator").map(|path| HubJournal { path, is_alone: true }),
                 ..self.how.of(&self.output, Deployment::joined(listen, credentials))
             },
             door,
@@ -107,7 +110,9 @@ impl Args {
         let ended = run.run(&mut observer);
         observer.children.finish();
         stream.into_iter().for_each(|stream| stream.finish(screen));
-        output::publish(&experiment, folder, ended?, &self.output, screen)
+        let published = output::publish(&experiment, folder, ended?, &self.output, screen);
+        self.how.journal_of("coordinator").iter().for_each(|path| remove_journal(path));
+        published
     }
 }
 
@@ -118,8 +123,10 @@ fn roles(
     grace: GraceArgs,
     joins: SocketAddr,
     trace_parts: Option<&Path>,
+    how: &How,
 ) -> Vec<Role> {
     let role = |Part { role, names }: Part| {
+        let journal = how.journal_of(&names[0]);
         let joins = joins.to_string();
         let mut args: Vec<String> =
             [role, "--join", &joins, "--reconnect-timeout", "5", "--end-with-stdin"].map(str::to_owned).into();
@@ -128,6 +135,7 @@ fn roles(
         // A path that is no UTF-8 cannot be followed.
         let parts = trace_parts.and_then(Path::to_str);
         args.extend(parts.map(|folder| format!("--trace-parts={folder}")));
+        args.extend(journal.as_deref().and_then(Path::to_str).map(|folder| format!("--journal={folder}")));
         args.extend(names.iter().map(|name| format!("--name={name}")));
         let (shown, more) = names.split_at(names.len().min(NAMED_MAX));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
@@ -147,11 +155,12 @@ struct Parent<'a> {
     is_quiet: bool,
     /// The folder in which the processes write their parts of the trace.
     trace_parts: Option<PathBuf>,
+    how: &'a How,
 }
 
 impl LiveObserver for Parent<'_> {
     fn on_listening(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
-        let roles = roles(self.experiment, self.processes, self.grace, joins, self.trace_parts.as_deref());
+        let roles = roles(self.experiment, self.processes, self.grace, joins, self.trace_parts.as_deref(), self.how);
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {
             let count = roles.len() + 1;
@@ -168,9 +177,12 @@ impl LiveObserver for Parent<'_> {
             if has_left && !self.is_quiet {
                 self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", cluster.now));
             } else if !has_left && cluster.phase != Phase::Ending {
-                self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", cluster.now));
+                let line = format!("the process of {name} (pid {pid}) ended at {}: {status}", cluster.now);
+                let is_kept = self.how.journal.is_some();
+                let again = is_kept && self.children.start_again(pid);
+                self.screen.warn(&format!("{line}{}", if again { "; it is started again" } else { "" }));
                 // No process will replace it.
-                stop |= cluster.phase == Phase::Waiting;
+                stop |= cluster.phase == Phase::Waiting && !again;
             }
         }
         stop

@@ -32,6 +32,10 @@ pub(crate) struct JoinArgs {
     /// Longest time for which the coordinator may be unreachable, in seconds
     #[arg(long, alias = "patience", value_name = "SECONDS", default_value_t = PATIENCE_SECS)]
     reconnect_timeout: u64,
+    /// Keep what is applied here in a journal in this directory: a process that is started again with the same one goes on
+    /// from there. It is removed when the run has ended
+    #[arg(long, value_name = "DIR", env = "MESHSIM_JOURNAL")]
+    journal: Option<PathBuf>,
     /// End when standard input does: for children of another process
     #[arg(long, hide = true)]
     end_with_stdin: bool,
@@ -91,6 +95,7 @@ impl JoinArgs {
             leaving,
             expected,
             trace_parts: self.trace_parts,
+            journal: self.journal,
         }));
         match joined {
             Ok(()) => Ok(Exit::Success),

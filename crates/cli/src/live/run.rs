@@ -1,5 +1,6 @@
 //! The coordinator's process: waits for the others, runs the experiment, collects the results.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
@@ -80,6 +81,10 @@ fn no_run(error: LiveError) -> Error {
     match error {
         LiveError::Network(error) => Error::Network(error),
         LiveError::Listen(address, error) => cannot_listen(address, &error),
+        LiveError::Host(error) if error.kind() == ErrorKind::InvalidInput => {
+            let help = "name another directory, or remove this one to begin another run".into();
+            Error::WrongInput(error.to_string(), help)
+        }
         error => Error::Live(error.to_string()),
     }
 }

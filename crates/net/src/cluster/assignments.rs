@@ -58,6 +58,19 @@ impl Assignments {
         Assignments { places: actors.iter().map(place).collect(), index: Arc::new(index) }
     }
 
+    /// Of each actor: the process that hosts it, the machine that did last, and the number of processes that did and are
+    /// gone.
+    pub(crate) fn places(&self) -> Vec<(Option<ProcessId>, Option<String>, u32)> {
+        self.places.iter().map(|place| (place.holder, place.hostname.clone(), place.lives)).collect()
+    }
+
+    /// Takes over what [`places`](Self::places) gave of the same actors.
+    pub(crate) fn recall(&mut self, places: Vec<(Option<ProcessId>, Option<String>, u32)>) {
+        for (place, (holder, hostname, lives)) in self.places.iter_mut().zip(places) {
+            (place.holder, place.hostname, place.lives) = (holder, hostname, lives);
+        }
+    }
+
     pub(crate) fn name(&self, actor: ActorId) -> &str {
         &self.places[actor.index()].seat.name
     }

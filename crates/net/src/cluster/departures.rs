@@ -1,12 +1,13 @@
 //! Actors that have left while the run continues, and their results.
 
 use meshsim_actor::{ActorId, Time};
+use serde::{Deserialize, Serialize};
 
 /// Bytes kept of the results of actors that have left and come back since.
 const FORMER_BYTES_MAX: usize = 64 << 20;
 
 /// An actor that left while the run continued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departure {
     /// The actor.
     pub actor: ActorId,
@@ -17,7 +18,7 @@ pub struct Departure {
 }
 
 /// All departures of a run, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Departures {
     pub(crate) all: Vec<Departure>,
     /// Results of actors in incarnations that left and that another incarnation followed.

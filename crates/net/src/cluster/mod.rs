@@ -30,7 +30,8 @@ pub(crate) use control::{HUB_ROLE, refusal};
 pub use departures::Departure;
 pub(crate) use hub::TAIL;
 pub use hub::{
-    ClusterStatus, ConnectionId, HubEffect, HubEvent, HubMachine, HubSpec, Phase, ProcessState, RunResult, TICK,
+    ClusterStatus, ConnectionId, HubEffect, HubEvent, HubMachine, HubMemory, HubSpec, Phase, ProcessState, RunResult,
+    TICK,
 };
 pub use member::{Failure, MemberEffect, MemberError, MemberEvent, MemberMachine, MemberSpec};
 

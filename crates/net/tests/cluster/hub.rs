@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Cx, Span, Time};
 use meshsim_fault::Fault;
-use meshsim_net::cluster::{Closure, ConnectionId, Control, HubEffect, HubEvent, HubMachine, HubSpec, Phase, TICK};
+use meshsim_net::cluster::{
+    Closure, ConnectionId, Control, HubEffect, HubEvent, HubMachine, HubMemory, HubSpec, Phase, TICK,
+};
 use meshsim_net::{ActorSpec, ClusterStatus, RunResult};
 
 use crate::wire::{BEAT, Frame, Key, Pipe, Wire};
@@ -22,6 +24,8 @@ pub(crate) struct HubPlan {
     /// Difference between its count and the time of the simulation.
     pub(crate) offset: u64,
     pub(crate) payload: Vec<u8>,
+    /// True if it has a disk: started again, it goes on with its run.
+    pub(crate) keeps: bool,
 }
 
 /// A process that runs a hub.
@@ -31,6 +35,8 @@ pub(crate) struct Hub {
     world: Shared,
     boots: u64,
     running: Option<Running>,
+    /// What its disk has, if it has one.
+    memory: Option<HubMemory>,
     is_over: bool,
 }
 
@@ -59,7 +65,7 @@ struct Line {
 
 impl Hub {
     pub(crate) fn new(plan: HubPlan, world: Shared) -> Self {
-        Hub { plan, world, boots: 0, running: None, is_over: false }
+        Hub { plan, world, boots: 0, running: None, memory: None, is_over: false }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -77,7 +83,10 @@ impl Hub {
             return;
         }
         self.boots += 1;
-        let (boot, run) = (1_000_000 + self.boots, 5_000_000 + self.boots);
+        let boot = 1_000_000 + self.boots;
+        let memory = self.memory.clone();
+        let run = memory.as_ref().map_or(5_000_000 + self.boots, HubMemory::run);
+        let has_faults = memory.as_ref().map_or(0, HubMemory::faults);
         let spec = HubSpec {
             run,
             boot_id: boot,
@@ -90,7 +99,12 @@ impl Hub {
             actors: self.plan.actors.clone(),
             here: vec![ActorId(0)],
         };
-        let machine = HubMachine::new(self.count(cx), spec);
+        let (goes_on, mut effects) = (memory.is_some(), Vec::new());
+        let machine = match memory {
+            Some(memory) => HubMachine::recalled(self.count(cx), spec, memory, &mut effects),
+            None => HubMachine::new(self.count(cx), spec),
+        };
+        self.memory = self.plan.keeps.then(|| machine.memory());
         {
             let mut world = self.world.borrow_mut();
             world.run(run).hub = boot;
@@ -106,23 +120,21 @@ impl Hub {
             };
             world.admitted(&joined, boot);
             world.ready(run, &me);
-            if self.boots > 1 {
+            if goes_on {
+                let phase = machine.phase();
+                world.see(if phase == Phase::Ending {
+                    "a hub went on collecting"
+                } else {
+                    "a hub went on with its run"
+                });
+            } else if self.boots > 1 {
                 world.see("the hub was lost");
             }
         }
         let phase = machine.phase();
         let (pipes, keys) = (BTreeMap::new(), BTreeMap::new());
-        self.running = Some(Running {
-            machine,
-            run,
-            boot,
-            phase,
-            pipes,
-            keys,
-            connected: 0,
-            has_faults: 0,
-            handed_in: Time::ZERO,
-        });
+        self.running =
+            Some(Running { machine, run, boot, phase, pipes, keys, connected: 0, has_faults, handed_in: Time::ZERO });
         cx.arm(cx.now() + Span::from_nanos(TICK.as_nanos() as u64), Tick::Beat(0));
         cx.arm(self.plan.stop.max(cx.now()), Tick::Stop);
         for (index, (at, _, until)) in self.plan.faults.iter().enumerate() {
@@ -131,6 +143,7 @@ impl Hub {
                 cx.arm((*until).max(cx.now()), Tick::EndFault(index as u32));
             }
         }
+        effects.into_iter().for_each(|effect| self.perform(effect, boot, cx));
     }
 
     pub(crate) fn reboot(&mut self) {
@@ -226,7 +239,7 @@ impl Hub {
                 self.give(HubEvent::Tick, cx);
             }
             Tick::Stop => self.give(HubEvent::Stop, cx),
-            Tick::Fault(index) if running.phase != Phase::Ending => {
+            Tick::Fault(index) if running.phase != Phase::Ending && index as usize >= running.has_faults => {
                 let fault = self.plan.faults[index as usize].1.clone();
                 running.has_faults = running.has_faults.max(index as usize + 1);
                 self.world.borrow_mut().run(running.run).faults.push(fault.clone());
@@ -264,6 +277,7 @@ impl Hub {
         }
         let mut effects = Vec::new();
         running.machine.take(count, event, &mut effects);
+        self.memory = self.plan.keeps.then(|| running.machine.memory());
         let phase = running.machine.phase();
         if phase < running.phase {
             self.world.borrow_mut().wrong.push(format!("the phase goes from {:?} to {phase:?}", running.phase));

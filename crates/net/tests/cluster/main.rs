@@ -12,7 +12,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Rng, Span, Time};
+use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Reboot, Rng, Span, Time};
 use meshsim_fault::{
     ActorSet, Crash, Cut, Drop, Duplicate, Fault, FaultKind, Latency, Link, Network, NetworkSpec, Partition, Pause,
 };
@@ -70,6 +70,9 @@ enum Process {
 impl Actor for Process {
     type Msg = Wire;
     type Tick = Tick;
+    type Disk = ();
+
+    fn disk(&self) {}
 
     fn on(&mut self, event: Event<Wire, Tick>, cx: &mut Cx<'_, Wire, Tick>) {
         match (self, event) {
@@ -82,7 +85,7 @@ impl Actor for Process {
         }
     }
 
-    fn reboot(&mut self, _: bool) {
+    fn reboot(&mut self, _: Reboot<()>) {
         match self {
             Process::Hub(hub) => hub.reboot(),
             Process::Member(member) => member.reboot(),
@@ -136,7 +139,8 @@ impl Plan {
         faults.sort_by_key(|(at, ..)| *at);
         let offset = u64::from(rng.below(1_000_000_000));
         let network = Self::network(seed, members.len() as u32, rng);
-        Plan { hub: HubPlan { actors, end, stop, faults, offset, payload }, members, network }
+        let keeps = rng.chance(0.5);
+        Plan { hub: HubPlan { actors, end, stop, faults, offset, payload, keeps }, members, network }
     }
 
     fn member(n: u32, actors: &[ActorSpec], payload: &[u8], rng: &mut Rng) -> MemberPlan {
@@ -253,6 +257,8 @@ impl Plan {
 
 /// The events that a campaign must have seen.
 const RARE: &[&str] = &[
+    "a hub went on collecting",
+    "a hub went on with its run",
     "a lost process was replaced, or one that left was followed",
     "a member gave up",
     "a member joined another run",

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
-use meshsim_net::{Credentials, Join, Work};
+use meshsim_net::{Credentials, HubJournal, Join, Work};
 use meshsim_wire::Secret;
 
 use super::member::{JoinError, Member, join};
@@ -35,6 +35,8 @@ pub struct Deployment {
     /// Members in threads of this program: at most this many for the nodes, and one for each load. `None`: all members
     /// are other processes.
     pub threads: Option<NonZeroUsize>,
+    /// Journal of this process, with what the coordinator has decided: see [`HubJournal`]. `None`: the run ends with it.
+    pub journal: Option<HubJournal>,
 }
 
 impl Deployment {
@@ -48,6 +50,7 @@ impl Deployment {
             is_traced: false,
             trace_parts: None,
             threads: None,
+            journal: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl Threads {
                 leaving: None,
                 expected: None,
                 trace_parts: trace_parts.map(Path::to_owned),
+                journal: None,
             };
             // The name of a thread contains no NUL.
             let thread = std::thread::Builder::new().name(part.role.into());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use meshsim_actor::{Span, Time};
+use meshsim_actor::{Cell as ActorCell, Span, Time};
 use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::Coordinator;
@@ -61,7 +61,7 @@ pub enum Refused {
     #[error("the mesh's gateway does not answer")]
     Unanswered,
     /// Messages to the coordinator wait or are lost.
-    #[error("the coordinator does not hear it: a fault has it down, or paused")]
+    #[error("the coordinator does not hear it: a fault has it down, or paused, or its disk full")]
     Unheard,
     /// The fault is invalid in this run, or unknown.
     #[error("{0}")]
@@ -113,7 +113,7 @@ impl Handle {
         &self,
         look: impl FnOnce(&Coordinator) -> R + Send + 'static,
     ) -> Result<R, Refused> {
-        let looked = self.0.hub.inspect(COORDINATOR, move |actor| actor.coordinator().map(look));
+        let looked = self.0.hub.inspect(COORDINATOR, move |cell| cell.actor().coordinator().map(look));
         within(looked).await?.ok_or(Refused::OVER)
     }
 
@@ -184,11 +184,15 @@ impl Handle {
             self.0.hub.send(COORDINATOR, Msg::Operate(Box::new(operate))).map_err(Refused::Unavailable)?;
             expected.push(one);
         }
-        // This reaches the coordinator after all operations, unless it is down or paused.
-        self.inspect(|_| ()).await?;
+        // This reaches the coordinator after all operations, unless it is down or paused. Its answers may wait for its disk.
+        let is_syncing = within(self.0.hub.inspect(COORDINATOR, ActorCell::is_syncing)).await?;
         let mut submitted = Submitted::default();
         for mut one in expected {
-            let said = one.heard_already().ok_or(Refused::Unheard)?;
+            let said = match one.heard_already() {
+                None if is_syncing => tokio::time::timeout(PATIENCE, one.heard()).await.ok().flatten(),
+                said => said,
+            };
+            let said = said.ok_or(Refused::Unheard)?;
             let list = if said.is_refused { &mut submitted.refused } else { &mut submitted.begun };
             list.extend(said.history.map(|at| at as usize));
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
-use meshsim_net::{Credentials, Join, Leaving, MemberError, MemberOptions};
+use meshsim_net::{Credentials, Join, Leaving, MemberError, MemberOptions, remove_journal};
 
 use super::opened;
 use super::run_spec::{decode_experiment, run_spec};
@@ -30,6 +30,8 @@ pub struct Member {
     pub expected: Option<Experiment>,
     /// Directory for its part of the trace: see [`Deployment::trace_parts`](super::Deployment::trace_parts).
     pub trace_parts: Option<PathBuf>,
+    /// Directory of its journal: see [`MemberOptions::journal`].
+    pub journal: Option<PathBuf>,
 }
 
 /// Reason why a member did not stay to the end.
@@ -48,7 +50,7 @@ pub enum JoinError {
 /// # Errors
 /// See [`JoinError`].
 pub async fn join(member: Member) -> Result<(), JoinError> {
-    let Member { hub, credentials, join, listen, patience, leaving, expected, trace_parts } = member;
+    let Member { hub, credentials, join, listen, patience, leaving, expected, trace_parts, journal } = member;
     let listener = opened(listen).map_err(|error| JoinError::Listen(listen, error))?;
     let prepare = |payload: &[u8]| {
         let experiment = decode_experiment(payload)?;
@@ -59,6 +61,9 @@ pub async fn join(member: Member) -> Result<(), JoinError> {
         }
         run_spec(&experiment, trace_parts.clone()).map_err(|error| error.to_string())
     };
-    let options = MemberOptions { hub, credentials, join, listener, patience, leaving };
-    Ok(meshsim_net::join(options, prepare).await?)
+    let path = journal.clone();
+    let options = MemberOptions { hub, credentials, join, listener, patience, leaving, journal };
+    meshsim_net::join(options, prepare).await?;
+    path.iter().for_each(|path| remove_journal(path));
+    Ok(())
 }

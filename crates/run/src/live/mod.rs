@@ -25,6 +25,7 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::NetworkError;
 use meshsim_mesh::MeshActor;
 use meshsim_net::{Hub, HubError, HubOptions};
+pub use meshsim_net::{HubJournal, remove_journal};
 
 use crate::observer::Observer;
 use crate::outcome::Outcome;
@@ -94,7 +95,8 @@ impl Live {
     /// # Errors
     /// See [`LiveError`].
     pub fn open(experiment: &Experiment, deployment: Deployment) -> Result<Self, LiveError> {
-        let Deployment { listen, credentials, work, until_stopped, is_traced, trace_parts, threads } = deployment;
+        let Deployment { listen, credentials, work, until_stopped, is_traced, trace_parts, threads, journal } =
+            deployment;
         let (experiment, mesh) = (Arc::new(experiment.clone()), Arc::new(run_spec::live_mesh(experiment)));
         let end = Time::ZERO + experiment.duration;
         let trace = is_traced.then(|| LiveTrace::new(crate::trace_header(&experiment, &mesh)));
@@ -120,6 +122,7 @@ impl Live {
                 let board = board.clone();
                 Box::new(move |news| board.take(news))
             },
+            journal,
         };
         let hub = Hub::open(options, run_spec::run_spec(&experiment, trace_parts.clone())?).map_err(LiveError::Host)?;
         let members =

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time};
+use meshsim_actor::{ActorId, Time, shared};
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::{Network, NetworkError};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::news::Told;
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{ActorResults, Mesh, MeshActor, Msg, actors};
-use meshsim_net::{ActorSpec, Leave, RunSpec};
+use meshsim_net::{ActorSpec, DiskCodec, Leave, RunSpec};
 
 use super::trace_sink;
 
@@ -60,6 +60,7 @@ pub(super) fn run_spec(
             Some((written(&news), [told.until.nanos(), told.entries]))
         })),
         trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header, trace_parts.as_deref())?))),
+        disk: Some(disk_codec(&mesh)),
         outside: Some(mesh.external_client()),
         leave: Some(Leave {
             ask: |grace| Msg::Leave { grace },
@@ -67,6 +68,18 @@ pub(super) fn run_spec(
         }),
         refused: Some(|node| (COORDINATOR, Msg::Shun { node })),
     })
+}
+
+/// Encodes the durable state of actors without the mesh, which each process has.
+fn disk_codec(mesh: &Arc<Mesh>) -> DiskCodec<MeshActor> {
+    let (written_by, read_by) = (mesh.clone(), mesh.clone());
+    DiskCodec {
+        write: Arc::new(move |disk| shared::writing_beside(&written_by, || written(disk))),
+        read: Arc::new(move |bytes| {
+            let read = shared::reading_beside(&read_by, || meshsim_wire::decode_long(bytes));
+            read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        }),
+    }
 }
 
 fn actors(mesh: &Mesh) -> Vec<ActorSpec> {

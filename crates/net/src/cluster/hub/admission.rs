@@ -87,7 +87,7 @@ impl HubMachine {
     }
 
     /// Drops a process that no longer has actors to come back to.
-    fn forget(&mut self, id: ProcessId) {
+    pub(super) fn forget(&mut self, id: ProcessId) {
         let process = &mut self.processes[id as usize];
         (process.standing, process.connection) = (Standing::Replaced, None);
         // Keeps little of a process, so that one may join and leave any number of times. A process that had become

@@ -7,10 +7,12 @@
 //! which it was admitted. What still arrives on an earlier one is refused, and its end means nothing.
 //!
 //! One file for each part of the protocol: `admission` (a process is admitted, recognised again, lost, replaced),
-//! `phases` (ready, begin, end), `collection` (results and traces), `status` (answers to people).
+//! `phases` (ready, begin, end), `collection` (results and traces), `status` (answers to people), `memory` (what a hub that
+//! is started again goes on with).
 
 mod admission;
 mod collection;
+mod memory;
 mod phases;
 mod status;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use crate::run_spec::ActorSpec;
 use crate::text::{brief, shown, some};
 use collection::PartialResults;
 pub use collection::RunResult;
+pub use memory::HubMemory;
 pub(crate) use phases::TAIL;
 pub use status::{ClusterStatus, Phase, ProcessState};
 
