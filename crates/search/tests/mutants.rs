@@ -15,7 +15,8 @@ const SEEDS_MAX: u64 = 2_000;
 const SEEDS_MAX_OF_RARE: u64 = 30_000;
 
 /// Mutants that do harm only when several rare events come together.
-const RARE: [Mutant; 3] = [Mutant::TailTooLong, Mutant::FormerLifeReports, Mutant::ReportsOfDeadKept];
+const RARE: [Mutant; 4] =
+    [Mutant::SnapshotWithoutUndeployed, Mutant::TailTooLong, Mutant::FormerLifeReports, Mutant::ReportsOfDeadKept];
 
 /// Mutants that a campaign of [`SEEDS_MAX_OF_RARE`] seeds does not find. The exhaustive search of the protocol finds them
 /// (`exhaustive`). One needs a step of an older term that comes after a later step, which waits for it, and after a
