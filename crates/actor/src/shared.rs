@@ -52,20 +52,6 @@ pub fn writing<R>(write: impl FnOnce() -> R) -> R {
     write()
 }
 
-/// Calls `write` likewise, for a reader that has the value `known` already: it is not written.
-pub fn writing_beside<T: ?Sized + 'static, R>(known: &Arc<T>, write: impl FnOnce() -> R) -> R {
-    let address = Arc::as_ptr(known).cast::<()>() as usize;
-    let first: (u32, Box<dyn Any>) = (0, Box::new(known.clone()));
-    let _restore = Restore(MET.replace(Some(Met::Writing(BTreeMap::from([(address, first)])))));
-    write()
-}
-
-/// Calls `read`, which reads the bytes that were written inside [`writing_beside`].
-pub fn reading_beside<T: ?Sized + 'static, R>(known: &Arc<T>, read: impl FnOnce() -> R) -> R {
-    let _restore = Restore(MET.replace(Some(Met::Reading(vec![Box::new(known.clone())]))));
-    read()
-}
-
 /// Calls `read`, which reads the bytes that were written inside [`writing`].
 pub fn reading<R>(read: impl FnOnce() -> R) -> R {
     let _restore = Restore(MET.replace(Some(Met::Reading(Vec::new()))));

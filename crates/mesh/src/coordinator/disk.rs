@@ -3,16 +3,81 @@
 //! It also has what nodes were last known to do, as it was when the disk was last written. A coordinator that starts again
 //! goes on from there, and learns by acknowledgements, heartbeats and reports what has changed since.
 
-use serde::{Deserialize, Serialize};
-
 use meshsim_actor::Reboot;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Coordinator;
-use crate::mutant::Mutant;
+use super::*;
 
 /// Content of the coordinator's disk. Two are equal if the same was decided.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+///
+/// It is written without the mesh: a coordinator that takes it over has one.
+#[derive(Clone, Debug)]
 pub struct CoordinatorDisk(Box<Coordinator>);
+
+/// What was decided, in the order in which it is written.
+type Decided = (
+    u64,
+    Option<u64>,
+    Log,
+    Vec<ServiceState>,
+    Arc<Settings>,
+    usize,
+    Vec<Operation>,
+    Vec<Running>,
+    Vec<OperationHistory>,
+    Option<Box<Rollouts>>,
+    Cordons,
+    PoolNodes,
+);
+
+/// What was known of the nodes.
+type Known = (NodeResources, Vec<NodeProgress>, BTreeSet<usize>, InstanceRegistry, Diary<Sighting>);
+
+impl Serialize for CoordinatorDisk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let it = &*self.0;
+        let (epoch, decisions, log, services, settings) = (it.epoch, it.decisions, &it.log, &it.services, &it.settings);
+        let (begun, manual, running, history) = (it.begun, &it.manual, &it.running, &it.history);
+        let (rollouts, cordons, pools) = (&it.rollouts, &it.cordons, &it.pools);
+        let decided =
+            (epoch, decisions, log, services, settings, begun, manual, running, history, rollouts, cordons, pools);
+        let known = (&it.machines, &it.members, &it.departing, &it.endpoints, &it.sightings);
+        (decided, known).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CoordinatorDisk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (decided, known): (Decided, Known) = Deserialize::deserialize(deserializer)?;
+        let (epoch, decisions, log, services, settings, begun, manual, running, history, rollouts, cordons, pools) =
+            decided;
+        let (machines, members, departing, endpoints, sightings) = known;
+        Ok(CoordinatorDisk(Box::new(Coordinator {
+            mesh: Arc::default(),
+            epoch,
+            decisions,
+            log,
+            services,
+            machines,
+            members,
+            departing,
+            watch: Watch::default(),
+            endpoints,
+            settings,
+            begun,
+            manual,
+            running,
+            history,
+            sightings,
+            publishing: None,
+            pushing: None,
+            boards: None,
+            rollouts,
+            cordons,
+            pools,
+        })))
+    }
+}
 
 impl PartialEq for CoordinatorDisk {
     fn eq(&self, other: &Self) -> bool {

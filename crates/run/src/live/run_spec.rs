@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time, shared};
+use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::{Network, NetworkError};
 use meshsim_mesh::model::COORDINATOR;
@@ -60,7 +60,12 @@ pub(super) fn run_spec(
             Some((written(&news), [told.until.nanos(), told.entries]))
         })),
         trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header, trace_parts.as_deref())?))),
-        disk: Some(disk_codec(&mesh)),
+        disk: Some(DiskCodec {
+            write: Arc::new(|disk| written(disk)),
+            read: Arc::new(|bytes| {
+                meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            }),
+        }),
         outside: Some(mesh.external_client()),
         leave: Some(Leave {
             ask: |grace| Msg::Leave { grace },
@@ -68,18 +73,6 @@ pub(super) fn run_spec(
         }),
         refused: Some(|node| (COORDINATOR, Msg::Shun { node })),
     })
-}
-
-/// Encodes the durable state of actors without the mesh, which each process has.
-fn disk_codec(mesh: &Arc<Mesh>) -> DiskCodec<MeshActor> {
-    let (written_by, read_by) = (mesh.clone(), mesh.clone());
-    DiskCodec {
-        write: Arc::new(move |disk| shared::writing_beside(&written_by, || written(disk))),
-        read: Arc::new(move |bytes| {
-            let read = shared::reading_beside(&read_by, || meshsim_wire::decode_long(bytes));
-            read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        }),
-    }
 }
 
 fn actors(mesh: &Mesh) -> Vec<ActorSpec> {
