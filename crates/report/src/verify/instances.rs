@@ -18,6 +18,8 @@ struct Node {
     given: Given,
     /// Its ready instances, by its reports so far.
     ready: BTreeMap<ServiceId, Vec<(u32, u32)>>,
+    /// It began with the disk of an earlier process, which is not in the trace.
+    is_restored: bool,
 }
 
 impl Check for Instances {
@@ -40,8 +42,12 @@ impl Check for Instances {
                 node.given.acknowledges(ack.applied);
                 None
             }
-            Event::Sent(_, Msg::Report(report)) => {
-                let Node { given, ready } = node;
+            Event::Restored => {
+                node.is_restored = true;
+                None
+            }
+            Event::Sent(_, Msg::Report(report)) if !node.is_restored => {
+                let Node { given, ready, .. } = node;
                 let checked = report.services.iter().try_for_each(|it| {
                     let ready = ready.entry(it.service).or_default();
                     let known = allow_list(it).and_then(|()| {

@@ -118,6 +118,7 @@ enum Seen<'a> {
     Deliver(MessageId),
     Start,
     Wipe,
+    Restored,
     Persist(u64),
     Durable(u64),
     Note(&'a str, u64, u64),
@@ -175,6 +176,9 @@ enum Event<'a> {
     Began,
     /// The disk of an actor's machine was wiped.
     Wiped,
+    /// An actor begins with durable state that an earlier process left in a journal. What led to it may be missing: the
+    /// trace of a process that is killed is lost.
+    Restored,
     /// A sync of an actor's durable state began, up to this position.
     Persists(u64),
     /// An actor's durable state is on its disk up to this position.
@@ -279,6 +283,7 @@ impl Verifier {
             Entry::Deliver(id) => Seen::Deliver(*id),
             Entry::Start { .. } => Seen::Start,
             Entry::Power(MachineAction::Wipe) => Seen::Wipe,
+            Entry::Power(MachineAction::Restored) => Seen::Restored,
             Entry::Persist(position) => Seen::Persist(*position),
             Entry::Durable(position) => Seen::Durable(*position),
             Entry::Note { what, subject, value } => Seen::Note(what, *subject, *value),
@@ -335,6 +340,7 @@ impl Verifier {
             Seen::Deliver(id) => self.arrive(at, id),
             Seen::Start => self.check(at, &Event::Began),
             Seen::Wipe => self.check(at, &Event::Wiped),
+            Seen::Restored => self.check(at, &Event::Restored),
             Seen::Persist(position) => self.check(at, &Event::Persists(position)),
             Seen::Durable(position) => self.check(at, &Event::Durable(position)),
             Seen::Note(what, subject, value) => self.check(at, &Event::Noted(what, subject, value)),

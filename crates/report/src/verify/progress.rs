@@ -22,6 +22,8 @@ pub(super) struct Node {
     digests: BTreeMap<u64, u64>,
     /// The last acknowledgement.
     acked: Option<Ack>,
+    /// It began with the disk of an earlier process: its first acknowledgement says what is on it.
+    is_restored: bool,
 }
 
 impl Check for Progress {
@@ -34,6 +36,10 @@ impl Check for Progress {
         match event {
             Event::Arrived(_, Content::Control(msg)) => {
                 node.arrived(msg);
+                None
+            }
+            Event::Restored => {
+                node.is_restored = true;
                 None
             }
             Event::Sent(_, Msg::Ack(ack) | Msg::Hello(ack)) => Some(node.acknowledges(*ack)),
@@ -65,6 +71,10 @@ impl Node {
 
     fn acknowledges(&mut self, ack: Ack) -> Result<(), String> {
         let before = self.acked.replace(ack);
+        if std::mem::take(&mut self.is_restored) {
+            self.whole = self.whole.max(ack.applied);
+            self.digests.entry(ack.applied).or_insert(ack.digest);
+        }
         if let Some(before) = before {
             if before.lineage != 0 && ack.lineage != before.lineage {
                 return Err(format!(
