@@ -61,7 +61,7 @@ pub(super) fn run_spec(
         })),
         trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header, trace_parts.as_deref())?))),
         disk: Some(DiskCodec {
-            write: Arc::new(|disk| written(disk)),
+            write: Arc::new(written),
             read: Arc::new(|bytes| {
                 meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
             }),
