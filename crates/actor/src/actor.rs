@@ -102,8 +102,8 @@ pub enum Effect<M, T> {
         /// Value that the event carries.
         tick: T,
     },
-    /// Sync the actor's [durable state](crate::Cell::durable_state) up to this position, and say so with [`Input::Durable`](crate::Input::Durable). One
-    /// is under way at a time.
+    /// Sync the actor's [durable state](crate::Cell::durable_state) up to this position. The host answers with
+    /// [`Input::Durable`](crate::Input::Durable) when the sync has ended. One is under way at a time.
     Persist(u64),
     /// Do not fire this timer. A host may ignore this effect: [`Cell`](crate::Cell) drops timers that are disarmed.
     Disarm(Timer),

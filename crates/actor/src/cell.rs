@@ -137,7 +137,7 @@ impl<A: Actor> Cell<A> {
         if !disk.synced(position, self.id, &mut self.sent, out) {
             return false;
         }
-        machine.disk.take_if(|disk| disk.is_done());
+        machine.drop_idle_disk();
         trace.record(now, self.id, EntryRef::Durable(position));
         for effect in &out[first..] {
             trace.record(now, self.id, effect.entry(now));
@@ -168,24 +168,12 @@ impl<A: Actor> Cell<A> {
         self.actor.reboot(Reboot::Found(disk));
     }
 
-    /// Changes the duration of a sync of the machine's disk. [`switch`](Self::switch) ends the one under way.
-    fn set_disk(&mut self, sync: Option<Span>) {
-        if sync.is_some() && self.disk().is_none() {
-            let image = self.actor.disk();
-            self.machine_mut().disk = Some(Disk::new(image));
-        }
-        if let Some(machine) = &mut self.machine {
-            machine.disk.iter_mut().for_each(|disk| disk.sync = sync);
-            machine.disk.take_if(|disk| disk.is_done());
-        }
-    }
-
     pub(crate) fn disk(&self) -> Option<&Disk<A>> {
         self.machine.as_ref()?.disk.as_ref()
     }
 
-    /// Duration of a sync of the machine's disk that begins now; `None`: it is full, and no sync ends until
-    /// [`switch`](Cell::switch) says so.
+    /// Duration of a sync of the machine's disk that begins now; `None`: it is full. A sync then ends when
+    /// [`switch`](Cell::switch) changes the disk.
     pub fn sync_span(&self) -> Option<Span> {
         let span = self.disk().and_then(|disk| disk.sync).unwrap_or(Span::ZERO);
         Some(span).filter(|span| *span < Span::MAX)
@@ -213,7 +201,8 @@ impl<A: Actor> Cell<A> {
                 return Vec::new();
             }
             MachineAction::Disk(sync) => {
-                self.set_disk(*sync);
+                let image = self.actor.disk();
+                self.machine_mut().set_disk(*sync, image);
                 return Vec::new();
             }
             MachineAction::Impair(_) | MachineAction::Recover(_) => {

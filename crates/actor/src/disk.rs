@@ -11,8 +11,8 @@
 //! - One sync is under way at a time ([`Effect::Persist`](crate::Effect::Persist)). It covers all states up to its position,
 //!   and the next one covers those that came meanwhile (group commit).
 //! - The host says when a sync has ended ([`Input::Durable`](crate::Input::Durable)).
-//! - A crash loses what was not synced: any number of the last states, as a disk may have written some of them. What no
-//!   message has revealed is lost, too: nobody can tell that it ever was.
+//! - A crash loses what was not synced: any number of the last states, as a disk may have written some of them. State that
+//!   no message has revealed is lost, too. No other actor can know of it.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ const CHANGES_MAX: usize = 64;
 /// Messages that may wait at the gate. More are not sent; the actors send again what matters.
 const HELD_MAX: usize = 1 << 14;
 
-/// What an actor finds on its disk when its machine comes up again.
+/// The durable state that an actor has when its machine comes up again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reboot<D> {
     /// All of its durable state, as it was when the machine went down.
@@ -42,8 +42,8 @@ pub(crate) struct Disk<A: Actor> {
     /// Duration of a sync; [`Span::MAX`]: the disk is full, and no sync ends. `None`: it takes no time any more, and is
     /// done with when all is durable.
     pub(crate) sync: Option<Span>,
-    /// The last position, and the last one that is durable. They go on through reboots, so that the end of a sync from
-    /// before a crash is not mistaken for one that came after.
+    /// The last position, and the last one that is durable. Positions are never used again, not after a reboot nor on a
+    /// later disk of the machine. So the end of an earlier sync is not mistaken for that of a later one.
     position: u64,
     durable: u64,
     /// The durable state at `durable`.
@@ -57,9 +57,15 @@ pub(crate) struct Disk<A: Actor> {
 }
 
 impl<A: Actor> Disk<A> {
-    pub(crate) fn new(image: A::Disk) -> Self {
+    /// A disk with this state, whose positions go on after `position`.
+    pub(crate) fn new(position: u64, image: A::Disk) -> Self {
         let (sync, changes, held) = (None, VecDeque::new(), VecDeque::new());
-        Disk { sync, position: 0, durable: 0, image, changes, syncing: None, held }
+        Disk { sync, position, durable: position, image, changes, syncing: None, held }
+    }
+
+    /// The last position.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The state that a sync up to `position` makes durable.
@@ -100,6 +106,7 @@ impl<A: Actor> Disk<A> {
         let image = actor.disk();
         if image != *self.newest() {
             self.position += 1;
+            // Never the state that the sync under way covers: there were fewer when that began.
             if self.changes.len() == CHANGES_MAX {
                 self.changes.pop_back();
             }
@@ -173,7 +180,7 @@ impl<A: Actor> Disk<A> {
         self.forget();
     }
 
-    /// What was under way is lost, and all that is there is durable.
+    /// Forgets the states and messages that waited for a sync. The image is all that the disk has, and it is durable.
     fn forget(&mut self) {
         self.changes.clear();
         self.held.clear();

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Disk;
 use crate::pace::Pace;
 use crate::{
-    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Recorder, Time, Timer,
+    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Recorder, Span, Time,
+    Timer,
 };
 
 /// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.
@@ -43,6 +44,8 @@ pub(crate) struct Machine<A: Actor> {
     waiting_bytes: usize,
     /// `None`: what an actor writes is on the disk at once.
     pub(crate) disk: Option<Disk<A>>,
+    /// The last position on the disks before it.
+    disk_position: u64,
 }
 
 /// The part of a machine that its actor can see.
@@ -73,6 +76,25 @@ impl<A: Actor> Machine<A> {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             disk: None,
+            disk_position: 0,
+        }
+    }
+
+    /// Changes the duration of a sync. `image` is the durable state of the actor.
+    pub(crate) fn set_disk(&mut self, sync: Option<Span>, image: A::Disk) {
+        if sync.is_some() && self.disk.is_none() {
+            self.disk = Some(Disk::new(self.disk_position, image));
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.sync = sync;
+        }
+        self.drop_idle_disk();
+    }
+
+    /// Drops a disk that takes no time any more, once all is durable.
+    pub(crate) fn drop_idle_disk(&mut self) {
+        if let Some(disk) = self.disk.take_if(|disk| disk.is_done()) {
+            self.disk_position = disk.position();
         }
     }
 

@@ -195,6 +195,34 @@ fn a_disk_that_takes_no_time_any_more_is_forgotten_when_all_is_durable() {
 }
 
 #[test]
+fn the_end_of_a_sync_on_an_earlier_disk_ends_none_on_a_later_one() {
+    let mut bench = Bench::new(SLOW);
+    bench.put(1);
+    // The disk becomes fast, which ends the sync, and then slow again. The end that the host had planned comes late.
+    let old = bench.syncs.pop().unwrap();
+    bench.switch(MachineAction::Disk(None));
+    bench.switch(MachineAction::Disk(SLOW));
+    bench.put(9);
+    bench.take(Input::Durable(old));
+    assert_eq!(bench.stored(), [1]);
+    bench.synced();
+    assert_eq!(bench.stored(), [1, 9]);
+}
+
+#[test]
+fn however_much_changes_during_a_sync_what_was_acknowledged_survives_a_crash() {
+    let mut bench = Bench::new(SLOW);
+    let many = CHANGES_MAX as u64 * 3;
+    for round in 0..5 {
+        (1..=many).for_each(|number| bench.put(round * many + number));
+        bench.synced();
+    }
+    let acknowledged = bench.stored().into_iter().max().unwrap();
+    bench.switch(MachineAction::Crash);
+    assert!(acknowledged >= 4 * many && bench.cell.actor().stored >= acknowledged);
+}
+
+#[test]
 fn a_crash_during_a_sync_keeps_any_number_of_the_states_in_their_order() {
     let mut found = std::collections::BTreeSet::new();
     for crash in 0..40 {
