@@ -56,6 +56,17 @@ pub(crate) struct Disk<A: Actor> {
     held: VecDeque<(u64, ActorId, A::Msg)>,
 }
 
+impl<D> Reboot<D> {
+    /// What is found as another type of durable state. A state that is none of it is as good as no state.
+    pub fn and_then<E>(self, convert: impl FnOnce(D) -> Option<E>) -> Reboot<E> {
+        match self {
+            Reboot::Kept => Reboot::Kept,
+            Reboot::Found(disk) => convert(disk).map_or(Reboot::Wiped, Reboot::Found),
+            Reboot::Wiped => Reboot::Wiped,
+        }
+    }
+}
+
 impl<A: Actor> Disk<A> {
     /// A disk with this state, whose positions go on after `position`.
     pub(crate) fn new(position: u64, image: A::Disk) -> Self {

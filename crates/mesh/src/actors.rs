@@ -41,6 +41,16 @@ pub enum MeshDisk {
     None,
 }
 
+impl MeshDisk {
+    fn coordinator(self) -> Option<CoordinatorDisk> {
+        if let MeshDisk::Coordinator(disk) = self { Some(disk) } else { None }
+    }
+
+    fn node(self) -> Option<NodeDisk> {
+        if let MeshDisk::Node(disk) = self { Some(disk) } else { None }
+    }
+}
+
 /// The context in which an actor of a mesh reacts.
 pub type MeshCx<'a> = Cx<'a, Msg, Tick>;
 
@@ -140,16 +150,8 @@ impl Actor for MeshActor {
     /// The disk of an actor of another kind counts as wiped.
     fn reboot(&mut self, found: Reboot<MeshDisk>) {
         match self {
-            MeshActor::Coordinator(coordinator) => coordinator.reboot(match found {
-                Reboot::Kept => Reboot::Kept,
-                Reboot::Found(MeshDisk::Coordinator(disk)) => Reboot::Found(disk),
-                Reboot::Found(_) | Reboot::Wiped => Reboot::Wiped,
-            }),
-            MeshActor::Node(node) => node.reboot(match found {
-                Reboot::Kept => Reboot::Kept,
-                Reboot::Found(MeshDisk::Node(disk)) => Reboot::Found(disk),
-                Reboot::Found(_) | Reboot::Wiped => Reboot::Wiped,
-            }),
+            MeshActor::Coordinator(coordinator) => coordinator.reboot(found.and_then(MeshDisk::coordinator)),
+            MeshActor::Node(node) => node.reboot(found.and_then(MeshDisk::node)),
             MeshActor::Client(client) => client.reboot(),
             MeshActor::Autoscaler(autoscaler) => autoscaler.reboot(),
             MeshActor::Gateway(gateway) => gateway.reboot(),
