@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// The clock of the run.
 ///
 /// Every process counts nanoseconds from its own start, or goes on with the count of the process whose place it takes. A
-/// member adds the measured difference between the hub's count
-/// and its own. Time zero of the run is a value of the hub's count.
+/// member adds the measured difference between the hub's count and its own. Time zero of the run is a value of the hub's
+/// count.
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: Count,
@@ -143,7 +143,7 @@ impl Clock {
 }
 
 /// A count of one process, for a later one that goes on with it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Mark {
     count: u64,
     /// Clock of the machine at that count, in nanoseconds. It does not depend on processes.
@@ -153,20 +153,15 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// A mark of this count, now.
+    /// A mark of this count, now. Later counts of the same process follow from it.
     pub(crate) fn new(count: u64) -> Self {
         Mark { count, machine: machine_clock(), boot: boot_of_machine() }
     }
 
-    /// The count now, if the machine has not started again since; else that of the mark.
-    pub(crate) fn goes_on(&self) -> u64 {
+    /// The count now, if the machine has not started again since.
+    pub(crate) fn goes_on(&self) -> Option<u64> {
         let is_same = !self.boot.is_empty() && self.boot == boot_of_machine();
-        self.count + if is_same { machine_clock().saturating_sub(self.machine) } else { 0 }
-    }
-
-    /// The count of the mark.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+        is_same.then(|| self.count + machine_clock().saturating_sub(self.machine))
     }
 }
 

@@ -5,12 +5,12 @@
 //!
 //! [`Input::Durable`]: meshsim_actor::Input::Durable
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use meshsim_actor::{Actor, ActorId, Time};
 use meshsim_journal::{Image, Journal, OpenError, Writer};
@@ -22,23 +22,21 @@ use crate::run_spec::Live;
 const OWN: u32 = u32::MAX;
 
 /// Encodes and decodes the durable state of actors.
+#[derive(Debug)]
 pub struct DiskCodec<A: Actor> {
     /// Encodes it.
-    pub write: WriteDisk<A>,
+    pub write: fn(&A::Disk) -> Vec<u8>,
     /// Decodes it.
-    pub read: ReadDisk<A>,
+    pub read: fn(&[u8]) -> io::Result<A::Disk>,
 }
-
-/// Encodes the durable state of an actor.
-pub type WriteDisk<A> = Arc<dyn Fn(&<A as Actor>::Disk) -> Vec<u8>>;
-/// Decodes the durable state of an actor.
-pub type ReadDisk<A> = Arc<dyn Fn(&[u8]) -> io::Result<<A as Actor>::Disk>>;
 
 impl<A: Actor> Clone for DiskCodec<A> {
     fn clone(&self) -> Self {
-        DiskCodec { write: self.write.clone(), read: self.read.clone() }
+        *self
     }
 }
+
+impl<A: Actor> Copy for DiskCodec<A> {}
 
 /// A journal that is open, and what earlier processes left in it.
 #[derive(Debug)]
@@ -113,7 +111,7 @@ pub(crate) struct Disks<A: Live> {
     earliest: RefCell<BTreeMap<ActorId, Time>>,
     /// Positions of what the process itself keeps that have become durable.
     own: mpsc::Receiver<u64>,
-    own_position: RefCell<u64>,
+    own_position: Cell<u64>,
 }
 
 /// Actors whose durable state has been synced, each with its position.
@@ -142,7 +140,7 @@ impl<A: Live> Disks<A> {
         };
         let OpenJournal { journal, found } = open;
         let writer = Writer::start(journal, on_durable, on_error)?;
-        let (found, earliest, own_position) = (RefCell::new(found), RefCell::default(), RefCell::default());
+        let (found, earliest, own_position) = (RefCell::new(found), RefCell::default(), Cell::default());
         Ok((Disks { codec, found, writer, earliest, own, own_position }, synced))
     }
 
@@ -174,8 +172,8 @@ impl<A: Live> Disks<A> {
 
     /// Makes what the process itself keeps durable, and returns when it is.
     pub(crate) fn keep_own(&self, image: Vec<u8>) {
-        let position = *self.own_position.borrow() + 1;
-        *self.own_position.borrow_mut() = position;
+        let position = self.own_position.get() + 1;
+        self.own_position.set(position);
         if let Err(error) = self.writer.append(OWN, position, image) {
             tracing::error!("what this process knows of the cluster cannot be kept: {error}");
             return;

@@ -117,7 +117,7 @@ impl<A: Live> Host<A> {
     /// If the operating system provides no thread.
     pub(crate) fn keep(&self, journal: OpenJournal) -> io::Result<()> {
         let Some(codec) = &self.run_spec.disk else { return Ok(()) };
-        let (disks, mut synced) = Disks::start(journal, codec.clone())?;
+        let (disks, mut synced) = Disks::start(journal, *codec)?;
         *self.shell.disks.borrow_mut() = Some(Rc::new(disks));
         let shell = self.shell.clone();
         let task = tokio::task::spawn_local(async move {
@@ -170,10 +170,8 @@ impl<A: Live> Host<A> {
             self.shell.later(now, actor, Due::Power(MachineAction::Restored));
         }
         let standing = network.standing(actor, now);
-        // A fault of the disk adds to the time of the journal.
-        let is_slowed = standing.iter().any(|power| matches!(power, MachineAction::Disk(_)));
-        let journal =
-            (self.shell.disks.borrow().is_some() && !is_slowed).then_some(MachineAction::Disk(Some(Span::ZERO)));
+        // First, as a fault of the disk adds to the time of the journal.
+        let journal = self.shell.disks.borrow().as_ref().map(|_| MachineAction::Disk(Some(Span::ZERO)));
         for power in journal.into_iter().chain(standing) {
             self.shell.later(now, actor, Due::Power(power));
         }

@@ -82,6 +82,8 @@ pub struct HubJournal {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     memory: HubMemory,
+    /// The hub's count when it was written.
+    count: u64,
     mark: Mark,
 }
 
@@ -122,6 +124,8 @@ struct HubDriver<A: Live> {
     turned: Notify,
     /// What the journal has of the machine, and the second of the hub's count at which it was written.
     kept: RefCell<Option<(HubMemory, u64)>>,
+    /// Of the hub's count, when it began.
+    mark: Mark,
 }
 
 /// A decision about the run as a whole.
@@ -154,7 +158,8 @@ impl<A: Live> Hub<A> {
         let kept = journal.as_ref().and_then(OpenJournal::own).map(meshsim_wire::decode_long::<Kept>).transpose();
         let kept = kept.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let is_alone = options.journal.as_ref().is_some_and(|it| it.is_alone);
-        let from = kept.as_ref().map_or(0, |it| if is_alone { it.mark.count() } else { it.mark.goes_on() });
+        let from =
+            kept.as_ref().map_or(0, |it| if is_alone { it.count } else { it.mark.goes_on().unwrap_or(it.count) });
         let host_options = HostOptions {
             credentials: options.credentials,
             process: HUB,
@@ -178,6 +183,7 @@ impl<A: Live> Hub<A> {
         host.set_answers(options.answers);
         let mut effects = Vec::new();
         let count = host.shell.clock.own();
+        let mark = Mark::new(count);
         let machine = match kept {
             Some(Kept { memory, .. }) => HubMachine::recalled(count, spec, memory, &mut effects),
             None => HubMachine::new(count, spec),
@@ -198,6 +204,7 @@ impl<A: Live> Hub<A> {
             turns: RefCell::default(),
             turned: Notify::new(),
             kept: RefCell::default(),
+            mark,
         });
         driver.keep();
         driver.perform(effects);
@@ -279,7 +286,7 @@ impl<A: Live> HubDriver<A> {
             return;
         }
         let mut bytes = Vec::new();
-        let kept = Kept { memory, mark: Mark::new(count) };
+        let kept = Kept { memory, count, mark: self.mark.clone() };
         match meshsim_wire::encode_long_into(&kept, &mut bytes) {
             Ok(()) => disks.keep_own(bytes),
             Err(error) => tracing::error!("what the hub knows cannot be kept: {error}"),

@@ -42,7 +42,7 @@ mod worker;
 
 pub use clock::ClockSample;
 pub use cluster::{ClusterStatus, Departure, Join, MemberError, Phase, ProcessReport, ProcessState, RunResult};
-pub use disks::{DiskCodec, ReadDisk, WriteDisk, remove_journal};
+pub use disks::{DiskCodec, remove_journal};
 pub use handle::Handle;
 pub use host::{Host, HostOptions};
 pub use hub::{Hub, HubError, HubJournal, HubOptions, KeepTraces};

@@ -61,10 +61,10 @@ pub(super) fn run_spec(
         })),
         trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header, trace_parts.as_deref())?))),
         disk: Some(DiskCodec {
-            write: Arc::new(written),
-            read: Arc::new(|bytes| {
+            write: written,
+            read: |bytes| {
                 meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            }),
+            },
         }),
         outside: Some(mesh.external_client()),
         leave: Some(Leave {
