@@ -103,9 +103,9 @@ impl Args {
             door,
         };
         let ended = run.run(&mut observer)?;
-        let published = output::publish(&experiment, folder, ended, &self.output, screen);
+        let exit = output::publish(&experiment, folder, ended, &self.output, screen)?;
         self.how.journal.iter().for_each(|folder| remove_journal(folder));
-        published
+        Ok(exit)
     }
 }
 

@@ -110,9 +110,9 @@ impl Args {
         let ended = run.run(&mut observer);
         observer.children.finish();
         stream.into_iter().for_each(|stream| stream.finish(screen));
-        let published = output::publish(&experiment, folder, ended?, &self.output, screen);
+        let exit = output::publish(&experiment, folder, ended?, &self.output, screen)?;
         self.how.journal_of("coordinator").iter().for_each(|path| remove_journal(path));
-        published
+        Ok(exit)
     }
 }
 
