@@ -226,6 +226,7 @@ impl Faults<'_> {
                 let sync = match (&it.sync, it.full) {
                     (Some(sync), false) => sync.value,
                     (None, true) => Span::MAX,
+                    _ if !self.reporter.is_clean_in(place) => Span::ZERO,
                     (sync, _) => {
                         let what = if sync.is_some() { "a full disk has no `sync`" } else { "the disk takes no time" };
                         self.reporter.report(place, what).help("write either `sync: 20ms` or `full: true`");
