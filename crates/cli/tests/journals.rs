@@ -26,6 +26,9 @@ load:
   users: { to: front, arrivals: { poisson: 100/s } }
 ";
 
+/// A run whose other processes are its children.
+const LIVE: [&str; 8] = ["live", "mesh.yaml", "--no-http", "--no-progress", "--journal", "journals", "--out", "run"];
+
 /// A run of four processes, each with a journal.
 struct Kept {
     folder: PathBuf,
@@ -164,8 +167,7 @@ fn each_process_may_be_killed_again_and_again() {
 #[test]
 fn all_processes_of_a_live_run_may_be_killed_and_the_same_command_goes_on() {
     let folder = common::folder("all", &MESH.replace("100s", "7s"));
-    let args = ["live", "mesh.yaml", "--no-http", "--no-progress", "--journal", "journals", "--out", "run"];
-    let mut first = Process::start(&folder, "first", &args);
+    let mut first = Process::start(&folder, "first", &LIVE);
     first.says("the run begins");
     pause(2500);
     // Its children end with it.
@@ -175,7 +177,7 @@ fn all_processes_of_a_live_run_may_be_killed_and_the_same_command_goes_on() {
         let is_free = |name: &str| fs::File::open(folder.join("journals").join(name).join("lock")).unwrap().try_lock();
         ["node-0", "node-1", "users"].iter().all(|name| is_free(name).is_ok()).then_some(())
     });
-    let mut second = Process::start(&folder, "second", &args);
+    let mut second = Process::start(&folder, "second", &LIVE);
     second.says("goes on with the run at ");
     assert_eq!(second.ends(), Some(0));
     let summary = json(&folder.join("run/summary.json"));
@@ -188,8 +190,7 @@ fn all_processes_of_a_live_run_may_be_killed_and_the_same_command_goes_on() {
 #[test]
 fn a_killed_child_of_a_live_run_is_started_again() {
     let folder = common::folder("child", &MESH.replace("100s", "6s"));
-    let args = ["live", "mesh.yaml", "--no-http", "--no-progress", "--journal", "journals", "--out", "run", "--trace"];
-    let mut run = Process::start(&folder, "run", &args);
+    let mut run = Process::start(&folder, "run", &[&LIVE[..], &["--trace"]].concat());
     run.says("the run begins");
     pause(2000);
     let is_node = |line: &[u8]| {
@@ -216,15 +217,14 @@ fn a_killed_child_of_a_live_run_is_started_again() {
 #[test]
 fn the_journal_of_another_experiment_is_refused_and_stays_as_it_is() {
     let folder = common::folder("other", &MESH.replace("100s", "60s"));
-    let args = ["live", "mesh.yaml", "--no-http", "--no-progress", "--journal", "journals", "--out", "run"];
-    let mut first = Process::start(&folder, "first", &args);
+    let mut first = Process::start(&folder, "first", &LIVE);
     first.says("the run begins");
     first.signal("KILL");
     first.ends();
     let kept = || fs::read(folder.join("journals/coordinator/journal")).unwrap();
     let before = kept();
     fs::write(folder.join("mesh.yaml"), MESH.replace("100s", "61s")).unwrap();
-    let refused = meshsim(&folder, &args);
+    let refused = meshsim(&folder, &LIVE);
     assert_exit(&refused, 2);
     let said = common::one_line(&common::stderr(&refused));
     assert!(said.contains("journals/coordinator: the journal is that of another run or process"), "{said}");

@@ -7,7 +7,8 @@ use crate::{ActorId, Disturbance, Fault, MachineAction, Span, Time};
 /// Machine actions in order of time; ends come before starts of the same time.
 ///
 /// Faults on the same machine may overlap. The machine is down (or paused) while at least one fault has it so, and its
-/// speed is the product of all; the times of its disk add up. So every fault can be reverted without knowledge of the others.
+/// speed is the product of all; the times of its disk add up. So every fault can be reverted without knowledge of the
+/// others.
 ///
 /// An `absent` machine is down from before the start of the run, and its first start ends this like the end of a crash.
 /// A fault on an absent machine does nothing to it, but delays its first start until the fault ends.

@@ -11,7 +11,7 @@ const BLOCK_BYTES: usize = 16;
 /// Bytes after a changed one in which the images are expected to agree again at the same distance.
 const NEAR_BYTES: usize = 64;
 
-/// Blocks that are looked for in vain; after that, the rest is written as it is. So the time is bounded.
+/// After this many blocks that are not in the old image, the rest is written as it is. This bounds the time.
 const MISSES_MAX: usize = 1 << 14;
 
 /// Length of a hunk without its added bytes.

@@ -10,7 +10,7 @@ pub enum OpenError {
     /// Another process has it open.
     #[error("the journal is used by another process")]
     Locked,
-    /// It is that of another run or process.
+    /// The journal belongs to another run or process.
     #[error("the journal is that of another run or process: `{}`", String::from_utf8_lossy(found))]
     OtherIdentity {
         /// The identity in the journal.

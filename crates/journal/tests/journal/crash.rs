@@ -177,7 +177,11 @@ fn a_commit_writes_then_syncs_and_a_new_file_gets_its_name_after_its_sync() {
     journal.append(1, 1, b"image").unwrap();
     assert_eq!(memory.calls().len(), 5, "an image waits in memory");
     journal.commit().unwrap();
-    assert_eq!(memory.calls()[5..], [Write, Sync, Write], "records, sync, and the slot that says so");
+    assert_eq!(
+        memory.calls()[5..],
+        [Write, Sync, Write],
+        "the records, a sync, and the slot that declares them durable"
+    );
     journal.commit().unwrap();
     assert_eq!(memory.calls().len(), 8, "there is nothing to commit");
 }

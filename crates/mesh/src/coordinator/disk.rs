@@ -10,11 +10,11 @@ use super::*;
 
 /// Content of the coordinator's disk. Two are equal if the same was decided.
 ///
-/// It is written without the mesh: a coordinator that takes it over has one.
+/// The mesh is not written: it stands in the experiment, and the next coordinator has it too.
 #[derive(Clone, Debug)]
 pub struct CoordinatorDisk(Box<Coordinator>);
 
-/// What was decided, in the order in which it is written.
+/// The decisions of the coordinator, in the order in which they are written.
 type Decided = (
     u64,
     Option<u64>,
@@ -30,7 +30,7 @@ type Decided = (
     PoolNodes,
 );
 
-/// What was known of the nodes.
+/// What the coordinator knew of the nodes.
 type Known = (NodeResources, Vec<NodeProgress>, BTreeSet<usize>, InstanceRegistry, Diary<Sighting>);
 
 impl Serialize for CoordinatorDisk {
